@@ -1,0 +1,5 @@
+import sys
+
+from csvd.cli import main
+
+sys.exit(main())

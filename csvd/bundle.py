@@ -1,0 +1,145 @@
+"""A model bundle: ``model.json`` (schema-checked), sha256 of every weight file, safetensors weights -> networks.
+
+Weights are stored as fp16 and widened to fp32 when loaded; no pickle is ever read. Whatever is damaged, missing or not
+ours is a ``ModelError`` that names the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REINSTALL = "Install SmallVesselDisease again, or take the file from its release."
+
+
+def model_folders() -> list[Path]:
+    """Where bundles are looked for: ``$CSVD_MODELS``, a source checkout or extension, an installed wheel."""
+    here = Path(__file__).resolve().parent.parent
+    folders = [here / "Resources" / "Models", here / "csvd_models"]
+    if own := os.environ.get("CSVD_MODELS"):
+        folders.insert(0, Path(own))
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def available_models() -> dict[str, Path]:
+    """Folder of every bundle by its id; the first folder that has an id wins."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and (path / "model.json").exists():
+                found.setdefault(path.name, path)
+    return found
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose ``model.json`` has been read and checked; weight files are checked when ``networks`` reads them."""
+
+    folder: Path
+    card: dict
+
+    @property
+    def id(self) -> str:
+        return self.card["id"]
+
+    @property
+    def threshold(self) -> float:
+        return self.card.get("threshold", 0.5)
+
+    @property
+    def in_plane_mm(self) -> float:
+        return self.card["preprocessing"]["in_plane_mm"]
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        return tuple(self.card["preprocessing"]["canvas"])
+
+    @property
+    def members(self) -> int:
+        return len(self.card["weights"])
+
+    @property
+    def provenance(self) -> dict:
+        """What a result keeps of the model that made it."""
+        return {
+            "id": self.id,
+            "version": self.card["version"],
+            "sha256": [row["sha256"] for row in self.card["weights"]],
+            "training": self.card["training"].get("summary", ""),
+        }
+
+    def networks(self, members: int | None = None) -> list[nn.Module]:
+        """The first ``members`` networks (all when None) in evaluation mode, on the CPU, fp32.
+
+        Raises ModelError when a weight file is missing, damaged or does not fit the architecture.
+        """
+        from safetensors.torch import load
+
+        from .networks import build
+
+        networks = []
+        for row in self.card["weights"][:members]:
+            content = self.read_verified(row)
+            try:
+                network = build(self.card["network"])
+                network.load_state_dict({k: v.float() for k, v in load(content).items()})
+            except (KeyError, TypeError) as error:
+                raise ModelError(
+                    f"{self.folder / 'model.json'}: unknown network {self.card['network']} ({error}). {REINSTALL}"
+                ) from error
+            except Exception as error:  # safetensors and torch raise their own kinds for foreign content
+                raise ModelError(
+                    f"{self.folder / row['file']}: the weights do not fit the network. {REINSTALL}"
+                ) from error
+            networks.append(network.eval().requires_grad_(False))
+        return networks
+
+    def read_verified(self, row: dict) -> bytes:
+        """Bytes of one weight file once its size and sha256 agree with the card."""
+        path = self.folder / row["file"]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"{path}: the model file is missing or unreadable ({error.strerror}). {REINSTALL}"
+            ) from error
+        if len(content) != row["bytes"] or hashlib.sha256(content).hexdigest() != row["sha256"]:
+            raise ModelError(f"{path}: the model file is damaged (its checksum is wrong). {REINSTALL}")
+        return content
+
+    def verify(self) -> None:
+        """Check every weight file and build every network; raises ModelError."""
+        self.networks()
+
+
+def load_bundle(model: str | Path) -> Bundle:
+    """Read the bundle with this id, or in this folder. Raises ModelError."""
+    import jsonschema
+
+    folder = Path(model)
+    if not (folder / "model.json").exists():
+        known = available_models()
+        if str(model) not in known:
+            raise ModelError(
+                f"There is no model {str(model)!r}. Known models: {', '.join(known) or 'none'}. {REINSTALL}"
+            )
+        folder = known[str(model)]
+    path = folder / "model.json"
+    schema = json.loads((Path(__file__).parent / "model.schema.json").read_text())
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(card, schema)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable model card ({error}). {REINSTALL}") from error
+    except jsonschema.ValidationError as error:
+        raise ModelError(f"{path}: not a valid model card ({error.json_path}: {error.message}). {REINSTALL}") from error
+    return Bundle(folder, card)

@@ -1,0 +1,188 @@
+"""Predictor: a stack of prepared slices -> probabilities. Device, precision, ensemble, mirroring, crop, progress, cancel."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .errors import Cancelled, InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+BATCH = {"cpu": 8, "cuda": 32, "mps": 16}  # choice: the rate no longer rises above these; a CPU batch stays near .1 s
+
+Progress = Callable[[float], None]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto`` takes CUDA, then MPS, then the CPU. Raises InputError for a device this machine does not have."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if present[device]))
+    kind = name.split(":")[0]
+    if kind not in present:
+        raise InputError(f"Unknown device {name!r}; choose one of {', '.join(DEVICES)}.")
+    if not present[kind]:
+        raise InputError(f"This machine has no usable {kind} device; choose cpu or auto.")
+    return torch.device(name)
+
+
+def reduced_precision(device: torch.device) -> torch.dtype | None:
+    """The narrow type whose masks equal those of fp32 (``make bench`` measures it), where hardware has it, else None."""
+    if device.type == "cuda":
+        return torch.float16
+    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
+        return torch.bfloat16
+    return None
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """A copy whose batch norms are folded into the convolutions before them; same function, fewer passes over memory."""
+    network = copy.deepcopy(network)
+    for block in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
+        for i in range(len(block) - 1):
+            if isinstance(block[i], nn.Conv2d) and isinstance(block[i + 1], nn.BatchNorm2d):
+                block[i] = fuse_conv_bn_eval(block[i], block[i + 1])
+                block[i + 1] = nn.Identity()
+    return network
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    return (
+        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "out of memory" in str(error)
+    )
+
+
+def content_window(content: np.ndarray, canvas: tuple[int, int], stride: int) -> tuple[slice, slice]:
+    """Window of a 2D boolean projection: centred on the content, at least ``canvas``, sides multiples of ``stride``.
+
+    It may reach beyond the array (negative start): the predictor pads. Networks with global gates were trained on
+    ``canvas``, so a tighter crop would change what they see.
+    """
+    window = []
+    for axis, least in enumerate(canvas):
+        found = np.flatnonzero(content.any(axis=1 - axis))
+        low, high = (int(found[0]), int(found[-1]) + 1) if found.size else (0, 1)
+        side = max(least, high - low)
+        side = -(-side // stride) * stride
+        start = (low + high - side) // 2
+        window.append(slice(start, start + side))
+    return tuple(window)
+
+
+class Predictor:
+    """Runs the members of a bundle over a stack of slices and averages their probabilities (soft vote).
+
+    Parameters
+    ----------
+    members
+        Networks with one output channel (sigmoid) or several (softmax); all of one architecture.
+    canvas
+        Smallest window (R, A) in pixels that the networks see, that of their training.
+    device, mirror
+        ``auto``, ``cpu``, ``cuda`` or ``mps``; ``mirror`` also predicts every slice left-right mirrored.
+    precision
+        ``auto`` (narrow where the mask does not change) or ``full``.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        canvas: tuple[int, int],
+        device: str = "auto",
+        mirror: bool = False,
+        precision: str = "auto",
+    ):
+        self.canvas, self.mirror, self.precision = canvas, mirror, precision
+        self.stride = members[0].STRIDE
+        self.warnings: list[str] = []
+        self.members = [fold_batch_norm(m).to(memory_format=torch.channels_last) for m in members]
+        self.use(choose_device(device))
+
+    def use(self, device: torch.device) -> None:
+        self.device = device
+        self.batch = BATCH[device.type]
+        self.dtype = reduced_precision(device) if self.precision == "auto" else None
+        self.members = [m.to(device) for m in self.members]
+
+    def __call__(
+        self,
+        stack: np.ndarray,
+        background: float,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """Probability of the single class of every voxel of ``stack`` (R, A, S); 0 where nothing was predicted.
+
+        ``background`` is the value of empty voxels, used to find and to pad the content. Raises Cancelled.
+        """
+        probability = np.zeros(stack.shape, np.float32)
+        for slices, window, batch in self.batches(stack, background, progress, cancelled):
+            probability[(*window, slices)] = batch[:, 0].transpose(1, 2, 0)
+        return probability
+
+    def batches(
+        self,
+        stack: np.ndarray,
+        background: float,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[tuple[np.ndarray, tuple[slice, slice], np.ndarray]]:
+        """Yield (slice indices (B,), window into (R, A), probabilities (B, C, r, a)) for the slices with content."""
+        content = stack != background
+        filled = np.flatnonzero(content.any(axis=(0, 1)))
+        if filled.size == 0:
+            return
+        window = content_window(content.any(axis=2), self.canvas, self.stride)
+        inner = tuple(slice(max(w.start, 0), min(w.stop, n)) for w, n in zip(window, stack.shape, strict=False))
+        offset = tuple(i.start - w.start for i, w in zip(inner, window, strict=True))
+        place = tuple(slice(o, o + i.stop - i.start) for o, i in zip(offset, inner, strict=True))
+        done = 0
+        while done < filled.size:
+            slices = filled[done : done + self.batch]
+            images = np.full((len(slices), 1, *(w.stop - w.start for w in window)), background, np.float32)
+            images[(slice(None), 0, *place)] = stack[(*inner, slices)].transpose(2, 0, 1)
+            try:
+                probability = self.vote(torch.from_numpy(images), cancelled)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or not self.shrink():
+                    raise
+                continue
+            yield slices, inner, probability[(slice(None), slice(None), *place)]
+            done += len(slices)
+            if progress:
+                progress(done / filled.size)
+
+    @torch.inference_mode()
+    def vote(self, images: torch.Tensor, cancelled: Callable[[], bool] | None = None) -> np.ndarray:
+        """Mean probability of the members, (B, 1, r, a) -> (B, C, r, a)."""
+        images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        views = [images, images.flip(2)] if self.mirror else [images]
+        total = None
+        with torch.autocast(self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None):
+            for member in self.members:
+                for i, view in enumerate(views):
+                    if cancelled and cancelled():
+                        raise Cancelled("Cancelled; nothing was written.")
+                    logits = member(view).float()
+                    probability = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+                    probability = probability.flip(2) if i else probability
+                    total = probability if total is None else total.add_(probability)
+        return (total / (len(self.members) * len(views))).cpu().numpy()
+
+    def shrink(self) -> bool:
+        """After running out of memory: halve the batch, at one slice go to the CPU; False when nothing is left to do."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch > 1:
+            self.batch //= 2
+            return True
+        if self.device.type == "cpu":
+            return False
+        self.warnings.append(f"The {self.device.type} device ran out of memory; the CPU was used instead.")
+        self.use(torch.device("cpu"))
+        return True

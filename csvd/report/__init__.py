@@ -1,0 +1,1 @@
+"""What is written of a `Result`: tables, Slicer segments, pictures and the HTML report."""

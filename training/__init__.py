@@ -1,0 +1,1 @@
+"""Synthetic images and recipes that made the bundles. Not shipped with the extension."""

@@ -1,0 +1,72 @@
+"""Make a bundle from finished runs: ``python -m training.ship wmh-seunet``.
+
+What never changes of a model card stands in ``training/cards/<id>.json``, with the runs whose weights it ships; this
+adds sizes and checksums, how each run was trained, and the scores that ``training.judge`` measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+
+from .train import HERE, read_recipe
+
+MODELS = HERE.parent / "Resources" / "Models"
+
+
+def trained(name: str) -> dict:
+    """How one run was trained, from its recipe and the last line of its log."""
+    recipe = read_recipe(name)
+    last = list(csv.DictReader((HERE / "runs" / name / "log.tsv").open(), delimiter="\t"))[-1]
+    return {
+        "recipe": name,
+        "start": recipe.get("start", "random weights"),
+        "seed": recipe["seed"],
+        "share_of_heads_and_shapes": recipe.get("data_share", 1.0),
+        "settings": recipe["settings"],
+        "steps": int(last["step"]),
+        "synthetic_slices": int(last["slices"]),
+        "synthetic_training_dice": float(last["synthetic_dice"]),
+    }
+
+
+def ship(model: str, models: Path = MODELS) -> Path:
+    card = json.loads((HERE / "cards" / f"{model}.json").read_text())
+    runs = card.pop("runs")
+    folder = models / model
+    folder.mkdir(parents=True, exist_ok=True)
+    card["network"] = read_recipe(runs[0])["network"]
+    card["weights"] = []
+    for i, run in enumerate(runs, 1):
+        state = load_file(HERE / "runs" / run / "weights.safetensors")
+        state = {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
+        content = save({k: v.contiguous() for k, v in state.items()})
+        name = f"member-{i}.safetensors" if len(runs) > 1 else "weights.safetensors"
+        (folder / name).write_bytes(content)
+        row = {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "note": run}
+        card["weights"].append(row)
+    starts = {read_recipe(run).get("start") for run in runs} - {None}
+    card["training"]["runs"] = [trained(run) for run in [*sorted(starts), *runs]]
+    scores = HERE / "scores" / f"{model}.json"
+    card["scores"] = json.loads(scores.read_text()) if scores.exists() else []
+    (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="+", help="names in training/cards")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the bundles (default: Resources/Models)")
+    arguments = parser.parse_args()
+    for model in arguments.model:
+        print(ship(model, arguments.models))
+
+
+if __name__ == "__main__":
+    main()

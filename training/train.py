@@ -1,0 +1,182 @@
+"""Train one network from one recipe: ``python -m training.train anatomy --data ../shared/data``.
+
+A run can be stopped at any time and started again with the same command: it goes on from its last checkpoint. The
+curve is in ``training/runs/<name>/log.tsv`` and ``curve.png``, the weights in ``weights.safetensors``. A member of the
+ensemble starts from the weights that its recipe names under ``start``, with its own heads, lesion shapes, seed and
+generator settings. A GPU is used when there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from csvd.networks import build
+from csvd.preprocessing import standardise
+
+from .heads import load_heads, load_lesion_shapes
+from .synthesis import Generator, Settings
+
+HERE = Path(__file__).parent
+WARM_UP_STEPS = 150
+EMA_DECAY = 0.998  # weights shipped are an average over about the last 500 steps
+CHECKPOINT_EVERY = 200
+
+
+def soft_dice(probability: torch.Tensor, target: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
+    overlap = (probability * target).sum(dims)
+    return (2 * overlap + 1) / (probability.sum(dims) + target.sum(dims) + 1)
+
+
+def wmh_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Binary cross-entropy + Dice over the batch; the second value is the synthetic training Dice at .5."""
+    logits = logits[:, 0].float()
+    dice = soft_dice(logits.sigmoid(), target, (0, 1, 2))
+    loss = F.binary_cross_entropy_with_logits(logits, target) + 1 - dice
+    return loss, float(soft_dice((logits > 0).float(), target, (0, 1, 2)))
+
+
+def anatomy_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Cross-entropy + mean Dice over the classes; the second value is the mean synthetic Dice without background."""
+    logits = logits.float()
+    one_hot = F.one_hot(target, logits.shape[1]).permute(0, 3, 1, 2).float()
+    dice = soft_dice(logits.softmax(1), one_hot, (0, 2, 3))
+    hard = F.one_hot(logits.argmax(1), logits.shape[1]).permute(0, 3, 1, 2).float()
+    return F.cross_entropy(logits, target) + 1 - dice.mean(), float(soft_dice(hard, one_hot, (0, 2, 3))[1:].mean())
+
+
+TASKS = {"wmh": (Generator.flair, wmh_loss, standardise), "anatomy": (Generator.anatomy, anatomy_loss, lambda x: x)}
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    if step < WARM_UP_STEPS:
+        return peak * (step + 1) / WARM_UP_STEPS
+    return peak * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP_STEPS) / (steps - WARM_UP_STEPS))))
+
+
+def subset(items: list, share: float, seed: int) -> list:
+    """A seeded share of the items: the members see different heads and shapes, as Kim's saw different patients."""
+    count = max(1, round(share * len(items)))
+    return [items[i] for i in sorted(np.random.default_rng(seed).permutation(len(items))[:count])]
+
+
+def read_recipe(name: str) -> dict:
+    recipe = json.loads((HERE / "recipes" / f"{name}.json").read_text())
+    if "base" in recipe:
+        recipe = {**read_recipe(recipe.pop("base")), **recipe}
+    return {**recipe, "name": name}
+
+
+def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) -> Generator:
+    heads = load_heads(data, HERE / "cache")
+    shapes, box = load_lesion_shapes(data)
+    share = recipe.get("data_share", 1.0)
+    for head in heads:
+        for field in ("tissue", "ventricle_mm", "cortex_mm", "lesion"):
+            setattr(head, field, getattr(head, field).to(device))
+    shapes = [shape.to(device) for shape in subset(shapes, share, recipe["seed"])]
+    settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()})
+    return Generator(subset(heads, share, recipe["seed"]), shapes, box, settings, seed, device)
+
+
+def draw_curve(log: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = list(csv.DictReader(log.open(), delimiter="\t"))
+    figure, axis = plt.subplots(figsize=(7, 4))
+    for key in ("loss", "synthetic_dice"):
+        axis.plot([int(r["step"]) for r in rows], [float(r[key]) for r in rows], label=key)
+    axis.set(xlabel="step", title=f"{log.parent.name}: training on synthetic slices")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(log.with_name("curve.png"), dpi=110)
+    plt.close(figure)
+
+
+def train(recipe: dict, data: Path, device: torch.device) -> Path:
+    draw, loss_of, prepare = TASKS[recipe["task"]]
+    run = HERE / "runs" / recipe["name"]
+    run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe["seed"])
+    network = build(recipe["network"]).to(device, memory_format=torch.channels_last)
+    if "start" in recipe:
+        network.load_state_dict(load_file(HERE / "runs" / recipe["start"] / "weights.safetensors"))
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
+    first, checkpoint = 0, run / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["step"]
+    log = run / "log.tsv"
+    if first == 0:
+        log.write_text("step\tslices\tseconds\tlearning_rate\tloss\tsynthetic_dice\n")
+    generator = make_generator(recipe, data, recipe["seed"] * 1_000_003 + first, device)
+    steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic()
+    losses, scores = [], []
+    for step in range(first, steps):
+        images, targets = zip(*(draw(generator) for _ in range(batch)), strict=True)
+        images = prepare(torch.stack(images))[:, None].contiguous(memory_format=torch.channels_last)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = network(images)
+        loss, score = loss_of(logits, torch.stack(targets))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        decay = min(EMA_DECAY, (step - first + 1) / (step - first + 10)) if first == 0 else EMA_DECAY
+        with torch.no_grad():
+            for ours, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+                if ours.dtype.is_floating_point:
+                    ours.lerp_(theirs, 1 - decay)
+        losses.append(float(loss.detach()))
+        scores.append(score)
+        if (step + 1) % 50 == 0:
+            row = (step + 1, (step + 1) * batch, time.monotonic() - started, optimiser.param_groups[0]["lr"])
+            with log.open("a") as file:
+                file.write(
+                    f"{row[0]}\t{row[1]}\t{row[2]:.0f}\t{row[3]:.2e}\t{np.mean(losses):.4f}\t{np.mean(scores):.4f}\n"
+                )
+            losses, scores = [], []
+        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
+            state = {"network": network.state_dict(), "average": average.state_dict()}
+            state |= {"optimiser": optimiser.state_dict(), "step": step + 1}
+            torch.save(state, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+            save_file({k: v.contiguous() for k, v in average.state_dict().items()}, run / "weights.safetensors")
+    draw_curve(log)
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", nargs="+", help="names in training/recipes, trained one after another")
+    parser.add_argument("--data", type=Path, required=True, help="folder with label_maps, lesion_masks_mni, mars_atlas")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads of this process")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    for name in arguments.recipe:
+        print(train(read_recipe(name), arguments.data, torch.device(arguments.device)))
+
+
+if __name__ == "__main__":
+    main()
