@@ -8,7 +8,7 @@ registration.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,7 @@ class Anatomy:
     names: tuple[str, ...]
     labels: np.ndarray
     shares: dict[str, np.ndarray]
+    model: dict = field(default_factory=dict)  # provenance of the bundle
 
     def share(self, group: str, grid: Grid) -> np.ndarray:
         """Probability 0..1 of ``group`` on ``grid``, float32."""
@@ -82,7 +83,7 @@ class Anatomy:
         ventricles = without_small_pieces(
             (self.shares["lateral_ventricles"] > 127) & head, SMALL_VENTRICLE_ML / self.grid.voxel_volume_ml
         )
-        return {group: around for group in GROUPS} | {"lateral_ventricles": ndimage.binary_dilation(ventricles)}
+        return dict.fromkeys(GROUPS, around) | {"lateral_ventricles": ndimage.binary_dilation(ventricles)}
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
@@ -111,7 +112,7 @@ def find_anatomy(
 
     Raises InputError when there is no brain in it, ModelError, Cancelled.
     """
-    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    bundle = (model if isinstance(model, Bundle) else load_bundle(model)).require("anatomy")
     grid = axial_grid(image.grid, bundle.in_plane_mm)
     stack = foreground_scaled(resample(image.voxels, image.grid, grid))
     predictor = Predictor(bundle.networks(), bundle.canvas, device)
@@ -124,7 +125,7 @@ def find_anatomy(
         labels[where] = probability.argmax(1).transpose(1, 2, 0)
         for group, parts in groups.items():
             shares[group][where] = np.rint(probability[:, parts].sum(1) * 255).clip(0, 255).transpose(1, 2, 0)
-    anatomy = Anatomy(grid, names, labels, shares)
+    anatomy = Anatomy(grid, names, labels, shares, bundle.provenance)
     warnings = list(predictor.warnings)
     if anatomy.brain_ml < LEAST_BRAIN_ML:
         raise InputError(

@@ -42,7 +42,7 @@ def available_models() -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose ``model.json`` has been read and checked; weight files are checked when ``networks`` reads them."""
+    """A bundle whose ``model.json`` was read and checked; weight files are checked when ``networks`` reads them."""
 
     folder: Path
     card: dict
@@ -74,8 +74,17 @@ class Bundle:
             "id": self.id,
             "version": self.card["version"],
             "sha256": [row["sha256"] for row in self.card["weights"]],
-            "training": self.card["training"].get("summary", ""),
+            "statement": self.card["training"].get("summary", ""),
         }
+
+    def require(self, task: str) -> Bundle:
+        """This bundle, if it is one for ``task``. Raises ModelError."""
+        if self.card["task"] != task:
+            raise ModelError(
+                f"{self.folder / 'model.json'}: {self.id} is a model for {self.card['task']}, not for {task}. "
+                "csvd models lists the models."
+            )
+        return self
 
     def networks(self, members: int | None = None) -> list[nn.Module]:
         """The first ``members`` networks (all when None) in evaluation mode, on the CPU, fp32.
@@ -138,7 +147,7 @@ def load_bundle(model: str | Path) -> Bundle:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(card, schema)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a readable model card ({error}). {REINSTALL}") from error
     except jsonschema.ValidationError as error:
         raise ModelError(f"{path}: not a valid model card ({error.json_path}: {error.message}). {REINSTALL}") from error

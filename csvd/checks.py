@@ -147,7 +147,7 @@ def _is_stripped_ct(voxels: np.ndarray, head: "_Head") -> bool:
 
 
 def _ct(name: str) -> str:
-    return f"{name} looks like CT (Hounsfield units), not FLAIR. Give the FLAIR; CT has a command of its own."
+    return f"{name} looks like CT (Hounsfield units), not FLAIR. Give the FLAIR of this head."
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -52,7 +53,8 @@ def build_parser() -> Parser:
     )  # fmt: skip
     wmh.add_argument(
         "--pv-distance", type=float, default=10.0, metavar="MM",
-        help="WMH nearer than this to a lateral ventricle are periventricular, the others deep (default: 10; 7.5 is also in use)",
+        help="WMH nearer than this to a lateral ventricle are periventricular, the others deep (default: 10; 7.5 is "
+        "also in use)",
     )  # fmt: skip
     wmh.add_argument(
         "--pv-rule", choices=("voxel", "cluster"), default="voxel",
@@ -77,8 +79,8 @@ def build_parser() -> Parser:
     evaluate = commands.add_parser(
         "evaluate",
         help="compare a mask with a reference mask",
-        description="Compare a lesion mask with a reference on the same grid: Dice, Hausdorff distances, volume difference, "
-        "lesion recall, precision and F1 as in the MICCAI WMH challenge and under the 40 % and 50 % hit rules.",
+        description="Compare a lesion mask with a reference on the same grid: Dice, Hausdorff distances, volume "
+        "difference, lesion recall, precision and F1 as in the MICCAI WMH challenge and under the 40 % and 50 % hit rules.",
     )
     evaluate.add_argument("mask", metavar="MASK", help="the mask to judge; every value above 0 counts")
     evaluate.add_argument("truth", metavar="TRUTH", help="the reference mask on the same grid")
@@ -96,7 +98,7 @@ def build_parser() -> Parser:
 
 
 def run_wmh(arguments: argparse.Namespace) -> None:
-    if not arguments.pv_distance > 0:
+    if not 0 < arguments.pv_distance < math.inf:
         raise InputError(f"--pv-distance is {arguments.pv_distance:g}: give a distance in mm above 0, 10 is usual.")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise InputError(f"--threshold is {arguments.threshold:g}: give a number between 0 and 1, 0.5 is usual.")
@@ -194,9 +196,8 @@ def run_models(arguments: argparse.Namespace) -> None:
         cards.append(bundle.card)
         if not arguments.json:
             size = sum(row["bytes"] for row in bundle.card["weights"]) / 1e6
-            print(
-                f"{bundle.id:<14} {bundle.card['version']}  {bundle.members} x {size / bundle.members:.1f} MB, intact  {bundle.card['title']}"
-            )
+            files = f"{bundle.members} x {size / bundle.members:.1f} MB, intact"
+            print(f"{bundle.id:<12} {bundle.card['version']}  {files}  {bundle.card['title']}")
     if arguments.json:
         print(json.dumps(cards, indent=2, ensure_ascii=False))
 
@@ -244,6 +245,17 @@ class ProgressBar:
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status; errors are one line on stderr."""
     try:
+        status = run(argv)
+        if sys.stdout:  # None where standard output is closed
+            sys.stdout.flush()  # at exit it would be too late to forgive
+    except BrokenPipeError:  # the reader of our output, such as head, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def run(argv: list[str] | None) -> int:
+    try:
         arguments = build_parser().parse_args(argv)
         stop_on_terminate()
         arguments.run(arguments)
@@ -255,8 +267,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("csvd: Cancelled; nothing was written.", file=sys.stderr)
         return Cancelled.exit_status
-    except BrokenPipeError:  # the reader of our output, such as head, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Predictor: a stack of prepared slices -> probabilities. Device, precision, ensemble, mirroring, crop, progress, cancel."""
+"""Predictor: a stack of prepared slices -> probabilities, by an ensemble, on whatever device there is."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ Progress = Callable[[float], None]
 
 def choose_device(name: str = "auto") -> torch.device:
     """``auto`` takes CUDA, then MPS, then the CPU. Raises InputError for a device this machine does not have."""
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
     if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if present[device]))
-    kind = name.split(":")[0]
-    if kind not in present:
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if count[device]))
+    kind, _, number = name.partition(":")
+    if kind not in count or (number and not number.isdecimal()):
         raise InputError(f"Unknown device {name!r}; choose one of {', '.join(DEVICES)}.")
-    if not present[kind]:
-        raise InputError(f"This machine has no usable {kind} device; choose cpu or auto.")
+    if int(number or 0) >= count[kind]:
+        raise InputError(f"This machine has no usable {name} device; choose cpu or auto.")
     return torch.device(name)
 
 
 def reduced_precision(device: torch.device) -> torch.dtype | None:
-    """The narrow type whose masks equal those of fp32 (``make bench`` measures it), where hardware has it, else None."""
+    """The narrow type whose masks equal those of fp32 (``make bench`` measures it), if the hardware has one."""
     if device.type == "cuda":
         return torch.float16
     if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
@@ -41,7 +45,7 @@ def reduced_precision(device: torch.device) -> torch.dtype | None:
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy whose batch norms are folded into the convolutions before them; same function, fewer passes over memory."""
+    """A copy whose batch norms are folded into the convolutions before them: the same function, sooner done."""
     network = copy.deepcopy(network)
     for block in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
         for i in range(len(block) - 1):
@@ -52,9 +56,9 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    return (
-        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "out of memory" in str(error)
-    )
+    """CUDA has an error of its own; MPS, the CPU on Windows and the CPU elsewhere each say it in their words."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def content_window(content: np.ndarray, canvas: tuple[int, int], stride: int) -> tuple[slice, slice]:
@@ -175,7 +179,7 @@ class Predictor:
         return (total / (len(self.members) * len(views))).cpu().numpy()
 
     def shrink(self) -> bool:
-        """After running out of memory: halve the batch, at one slice go to the CPU; False when nothing is left to do."""
+        """After running out of memory: halve the batch, at one slice go to the CPU; False when neither can be done."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.batch > 1:

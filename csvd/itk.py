@@ -1,7 +1,7 @@
 """NRRD and DICOM, read through SimpleITK (ITK's NRRD reader and GDCM).
 
-A DICOM series is put together here from its slices' own positions, not by ITK's series reader: that one takes the
-spacing from the first two slices and only warns, in C++ on stderr, when one is missing.
+A DICOM series is put together here from its slices' own positions, not by ITK's series reader: that one spaces the
+slices evenly and only warns, in C++ on stderr, when one is missing.
 """
 
 import hashlib
@@ -71,14 +71,16 @@ def read_dicom_file(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str]
         size = reader.GetSize()
         if len(size) < 3 or size[2] < 2:
             raise InputError(f"{path} is one DICOM slice, not a volume. Give the folder that holds the whole series.")
-        affine, warnings = _affine(reader), []
+        voxels, affine, warnings = _voxels(reader), _affine(reader), []
         positions = _frame_positions(path)
         if len(positions) == size[2]:
-            affine[:3, 3] = positions[0]
+            order = np.argsort(positions @ affine[:3, 2])
+            if (np.diff(order) < 0).any():
+                voxels, positions = voxels[:, :, order], positions[order]
             affine[:3, 2] = (positions[-1] - positions[0]) / (size[2] - 1)
-            expected = positions[0] + np.outer(np.arange(size[2]), affine[:3, 2])
-            step_mm = np.linalg.norm(affine[:3, 2])
-            if not np.abs(positions - expected).max() <= LARGEST_GAP_CHANGE * step_mm:
+            affine[:3, 3] = positions[0]
+            off_mm = np.abs(positions - positions[0] - np.outer(np.arange(size[2]), affine[:3, 2])).max()
+            if not off_mm < LARGEST_GAP_CHANGE * np.linalg.norm(affine[:3, 2]):
                 raise InputError(
                     f"{path} holds frames that are not one evenly spaced stack (a slice is missing, or several echoes "
                     "or time points). Export the FLAIR volume alone."
@@ -88,7 +90,7 @@ def read_dicom_file(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str]
                 "The DICOM file does not give a position for every frame: the order and spacing of its slices are "
                 "assumed; check them in the report."
             )
-        return _voxels(reader), affine, warnings, _tag(reader, MODALITY)
+        return voxels, affine, warnings, _tag(reader, MODALITY)
 
 
 def read_dicom_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str], str, str]:
@@ -227,8 +229,8 @@ def _require_grey(reader: sitk.ImageFileReader, path: Path) -> None:
 def _frame_positions(path: Path) -> np.ndarray:
     """Image Position (Patient) of every frame, RAS mm, (frames, 3), in the order of the frames.
 
-    SimpleITK does not hand out per-frame groups, and GDCM takes the order of the frames for ascending, which turns
-    a descending stack upside down. So they are read from the file: tag (0020,0032), explicit or implicit VR.
+    GDCM takes the frames for ordered and the first two for the spacing, and SimpleITK does not hand out per-frame
+    groups, so they are looked for in the file: tag (0020,0032), explicit or implicit VR, little endian.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         number = rb" *([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?) *"

@@ -1,10 +1,10 @@
-"""Synthetic head slices: physics and disease as a list of steps, on CPU or GPU, one slab of a head at a time.
+"""Synthetic head slices: disease and physics as a list of steps, on CPU or GPU, one slab of a head at a time.
 
-A slice is drawn like a scanner would see it: a slab is laid through a deformed head (``lay_slab``), lesions grow in it as
-random implicit functions (``grow_lesions``), every tissue gets a signal (``flair_signal`` or ``any_signal``), the slab
-is averaged through its thickness, and the scanner adds what scanners add (``acquire``). Every range below that
-is not followed by a source is a choice, made wide on purpose (Billot et al., Med Image Anal 2023: domain randomisation).
-Measured on real FLAIRs of MS patients: lesion / median brain 1.34, SD .16.
+A slice is drawn as a scanner would see it: a slab is laid through a deformed head (``lay_slab``), lesions grow in it
+as random implicit functions (``grow_lesions``), every tissue gets a signal (``flair_signal`` or ``any_signal``), the
+slab is averaged through its thickness, and the scanner adds what scanners add (``acquire``). Every range below that is
+not followed by a source is a choice, made wide on purpose (domain randomisation: Billot et al., Med Image Anal 2023).
+Measured on real FLAIRs of multiple sclerosis: lesion / median brain 1.34, SD .16.
 """
 
 from __future__ import annotations
@@ -300,15 +300,21 @@ class Generator:
         image = image * (1 + u(0, 0.05) * self.noise(points, u(6, 16), rng))
         is_cortex = tissue == CODE["cortex"]
         image = image * (1 + is_cortex * u(0, 0.13) * self.noise(points, u(8, 16), rng))
+        to_cortex = sample(head.cortex_mm, points).float() * STEP_MM
+        white = self.is_white[tissue]
+        if rng.random() < 0.6:  # closed sulci: the maps have fluid in every sulcus, but many real ones show none
+            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-1.5, 1.0))) * u(0.5, 1.0)
+            image = image + self.is_csf[tissue] * closed * (cortex - csf)
+        if rng.random() < 0.6:  # grey fades into white matter: short fibres, and folds cut at a slant
+            image = image + white * (cortex - 1) * u(0.2, 1.0) * torch.exp(-to_cortex / u(0.6, 2.5))
         if rng.random() < 0.4:  # claustrum and thin folds of cortex: sheets of grey in white matter, near the cortex
-            near = torch.exp(-(((sample(head.cortex_mm, points).float() * STEP_MM - 3) / 1.5) ** 2))
+            near = torch.exp(-(((to_cortex - 3) / 1.5) ** 2))
             sheet = torch.exp(-((self.noise(points, u(4, 9), rng) / u(0.05, 0.2)) ** 2))
-            image = image + self.is_white[tissue] * near * sheet * (cortex - 1) * u(0.4, 1.0)
+            image = image + white * near * sheet * (cortex - 1) * u(0.4, 1.0)
         if rng.random() < 0.4:  # periaqueductal grey, tegmentum, hippocampus and vermis are unevenly bright
             patches = torch.sigmoid(3 * (self.noise(points, u(3, 8), rng) - u(0.3, 1.2)))
             image = image * (1 + self.is_deep[tissue] * patches * u(0, 0.35))
         ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
-        white = self.is_white[tissue]
         if rng.random() < 0.6:  # the ependymal lining, pencil-thin: bright in the healthy, not counted as lesion
             image = image + white * torch.exp(-((ventricle / u(0.6, 1.3)) ** 2)) * u(0, 0.35)
         fluid = self.is_fluid[tissue]

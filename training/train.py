@@ -89,6 +89,14 @@ def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) ->
     return Generator(subset(heads, share, recipe["seed"]), shapes, box, settings, seed, device)
 
 
+def start_log(log: Path, first: int) -> float:
+    """Keep the rows up to the step from which training goes on; return the seconds spent so far."""
+    rows = log.read_text().splitlines()[1:] if log.exists() else []
+    rows = [row for row in rows if int(row.split("\t")[0]) <= first]
+    log.write_text("\n".join(["step\tslices\tseconds\tlearning_rate\tloss\tsynthetic_dice", *rows]) + "\n")
+    return float(rows[-1].split("\t")[2]) if rows else 0.0
+
+
 def draw_curve(log: Path) -> None:
     import matplotlib
 
@@ -124,10 +132,9 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
     log = run / "log.tsv"
-    if first == 0:
-        log.write_text("step\tslices\tseconds\tlearning_rate\tloss\tsynthetic_dice\n")
+    seconds = start_log(log, first)
     generator = make_generator(recipe, data, recipe["seed"] * 1_000_003 + first, device)
-    steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic()
+    steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic() - seconds
     losses, scores = [], []
     for step in range(first, steps):
         images, targets = zip(*(draw(generator) for _ in range(batch)), strict=True)
@@ -141,7 +148,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        decay = min(EMA_DECAY, (step - first + 1) / (step - first + 10)) if first == 0 else EMA_DECAY
+        decay = min(EMA_DECAY, (step + 1) / (step + 10))
         with torch.no_grad():
             for ours, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
                 if ours.dtype.is_floating_point:

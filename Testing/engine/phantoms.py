@@ -102,7 +102,7 @@ def write_dicom_series(
         }
         for key, value in values.items():
             plane.SetMetaData(key, value)
-        path = folder / f"IM{(k * 7 + 3) % 101:03d}_{first + k}.dcm"
+        path = folder / f"IM{(k * 41 + 3) % 101:03d}_{first + k}.dcm"
         writer.SetFileName(str(path))
         writer.Execute(plane)
         paths.append(path)

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import CT, OBLIQUE, T2, head, oriented_affine, write_dicom_series
+from phantoms import CT, OBLIQUE, T2, head, oriented_affine, world, write_dicom_series
 
 from csvd.checks import check_flair
 from csvd.errors import InputError
@@ -244,21 +244,27 @@ def test_a_multi_frame_dicom_file_is_a_volume(tmp_path, voxels):
         assert image.modality == "MR"
 
 
-def test_frames_stored_from_above_to_below_are_not_turned_upside_down(tmp_path, voxels):
+FRAME_ORDERS = {"from above": [8, 7, 6, 5, 4, 3, 2, 1, 0], "interleaved": [0, 2, 4, 6, 8, 1, 3, 5, 7]}
+
+
+@pytest.mark.parametrize("stored", FRAME_ORDERS.values(), ids=FRAME_ORDERS.keys())
+def test_frames_stored_in_another_order_are_put_where_they_belong(tmp_path, voxels, stored):
     affine = oriented_affine((0, 1, 2), (-1, -1, 1), (1.0, 1.2, 4.0), SHAPE, centre_mm=(0, 0, 36))
-    write_multi_frame(tmp_path / "a.dcm", voxels, affine)
+    write_multi_frame(tmp_path / "a.dcm", voxels[:, :, stored], affine)
     content = (tmp_path / "a.dcm").read_bytes()
     heights = [f"\\{20 + 4 * k}".encode() for k in range(9)]  # 36 - 4 * 4 = 20 mm is the lowest
-    assert all(content.count(b" \x002\x00") == 9 and content.count(height) for height in heights)
-    for k, height in enumerate(heights):
-        content = content.replace(height, f"\\{'abcdefghi'[k]}_".encode())
-    for k, height in enumerate(reversed(heights)):
-        content = content.replace(f"\\{'abcdefghi'[k]}_".encode(), height)
+    marks = [f"\\{letter}_".encode() for letter in "abcdefghi"]
+    assert all(content.count(height) == 1 for height in heights)
+    for height, mark in zip(heights, marks, strict=True):
+        content = content.replace(height, mark)
+    for frame, mark in zip(stored, marks, strict=True):
+        content = content.replace(mark, heights[frame])
     (tmp_path / "a.dcm").write_bytes(content)
     image = read_image(tmp_path / "a.dcm")
-    assert np.array_equal(image.voxels, voxels)
-    assert (image.affine @ [0, 0, 0, 1])[2] == pytest.approx(52)
-    assert (image.affine @ [0, 0, 8, 1])[2] == pytest.approx(20)
+    x, y, z = world(SHAPE, image.affine)
+    for k in range(9):
+        assert np.array_equal(image.voxels[:, :, np.isclose(z[0, 0], 20 + 4 * k)][..., 0], voxels[:, :, k])
+    assert np.allclose([x[0, 0, 0], y[0, 0, 0]], affine[:2, 3])
 
 
 def test_nothing_of_itk_reaches_the_terminal(tmp_path, voxels, affine, capfd):

@@ -23,6 +23,7 @@ from ..checks import check_flair
 from ..errors import InputError
 from ..image import Grid, Image, axial_grid, resample
 from ..inference import Predictor
+from ..measure.zones import FARTHEST_MM
 from ..preprocessing import BACKGROUND, standardise
 from ..result import Result
 
@@ -67,10 +68,16 @@ def segment_wmh(
     Raises InputError, ModelError, Cancelled; nothing is kept then.
     """
     started = time.monotonic()
-    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    bundle = (model if isinstance(model, Bundle) else load_bundle(model)).require("wmh")
     if members is not None and not 1 <= members <= bundle.members:
         raise InputError(
             f"The model {bundle.id} has {bundle.members} members; choose 1 to {bundle.members}, not {members}."
+        )
+    if threshold is not None and not 0 < threshold < 1:
+        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1, 0.5 is usual.")
+    if not 0 < pv_distance_mm < FARTHEST_MM:
+        raise InputError(
+            f"The periventricular distance is {pv_distance_mm:g} mm: give one above 0 and below {FARTHEST_MM:g} mm."
         )
     warnings = check_flair(flair)
 
@@ -96,14 +103,10 @@ def segment_wmh(
         pv_rule=pv_rule,
         warnings=[*warnings, *doubts, *predictor.warnings],
         parameters={"model": bundle.id, "members": members or bundle.members, "mirror": mirror},
-        provenance={
-            "model": bundle.provenance,
-            "anatomy_model": load_bundle("anatomy").provenance,
-            "device": str(predictor.device),
-        },
+        provenance={"models": [bundle.provenance, anatomy.model], "device": str(predictor.device)},
     )
     seconds = {"anatomy": located - started, "lesions": predicted - located, "measures": time.monotonic() - predicted}
-    result.provenance["seconds"] = {step: round(value, 2) for step, value in seconds.items()}
+    result.provenance["times_s"] = {step: round(value, 2) for step, value in seconds.items()}
     return result
 
 
@@ -111,7 +114,7 @@ def brain_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> np.ndarray:
     """The brain alone on ``grid``, scaled by its median and standardised: float32, ``BACKGROUND`` outside."""
     voxels = resample(flair.voxels, flair.grid, grid)
     level = float(np.median(voxels[anatomy.mask("tissue", grid)]))
-    if level <= 0:
+    if not level > 0:  # nan where no tissue was found
         raise InputError(
             f"{flair.source or 'The image'} has no signal in the brain. Give the FLAIR as the scanner made it."
         )

@@ -1,0 +1,231 @@
+"""A model bundle is loaded whole and unharmed, or refused with the name of the file and exit status 3; nothing is
+unpickled."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import read_card, requires_models, threshold_network, write_bundle, write_card, write_models
+
+import csvd.bundle
+from csvd.bundle import available_models, load_bundle, model_folders
+from csvd.cli import main
+from csvd.errors import ModelError
+
+DESCRIPTION = {"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": 2}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Folder of a good bundle with two members of random weights."""
+    torch.manual_seed(0)
+    networks = [csvd.networks.build(DESCRIPTION) for _ in range(2)]
+    return write_bundle(tmp_path / "tiny", networks, DESCRIPTION)
+
+
+def put(folder, content, name="member-1.safetensors"):
+    """Replace a weight file and make the card agree with it, as someone who wants us to load it would."""
+    (folder / name).write_bytes(content)
+    card = read_card(folder)
+    row = next(row for row in card["weights"] if row["file"] == name)
+    row.update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    write_card(folder, card)
+
+
+def test_weights_are_stored_in_16_bits_and_used_in_32(bundle):
+    torch.manual_seed(0)
+    original = csvd.networks.build(DESCRIPTION).state_dict()
+    network = load_bundle(bundle).networks()[0]
+    assert not network.training
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            assert value.dtype == torch.float32
+            assert torch.equal(value, original[name].half().float())
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_a_bundle_tells_what_a_pipeline_needs_to_know(bundle):
+    loaded = load_bundle(bundle)
+    assert (loaded.id, loaded.threshold, loaded.in_plane_mm, loaded.canvas) == ("tiny", 0.5, 1.5, (64, 80))
+    assert loaded.members == 2
+    assert loaded.provenance["sha256"] == [
+        hashlib.sha256((bundle / f"member-{n}.safetensors").read_bytes()).hexdigest() for n in (1, 2)
+    ]
+
+
+def test_only_as_many_members_are_read_as_are_asked_for(bundle):
+    (bundle / "member-2.safetensors").unlink()
+    assert len(load_bundle(bundle).networks(1)) == 1
+    with pytest.raises(ModelError, match="member-2.safetensors"):
+        load_bundle(bundle).networks()
+
+
+def flip_a_byte(folder):
+    path = folder / "member-2.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(folder):
+    path = folder / "member-2.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def lose_a_member(folder):
+    (folder / "member-2.safetensors").unlink()
+
+
+def put_a_folder_in_its_place(folder):
+    lose_a_member(folder)
+    (folder / "member-2.safetensors").mkdir()
+
+
+def put_text(folder):
+    put(folder, b"these are not weights", "member-2.safetensors")
+
+
+def put_a_torch_checkpoint(folder):
+    path = folder / "checkpoint.pt"
+    torch.save(threshold_network().state_dict(), path)
+    put(folder, path.read_bytes(), "member-2.safetensors")
+
+
+def put_weights_of_another_width(folder):
+    other = write_bundle(folder / "other", [threshold_network(width=4)], DESCRIPTION)
+    put(folder, (other / "member-1.safetensors").read_bytes(), "member-2.safetensors")
+
+
+DAMAGE = [
+    *(flip_a_byte, truncate, lose_a_member, put_a_folder_in_its_place),
+    *(put_text, put_a_torch_checkpoint, put_weights_of_another_width),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_or_foreign_weights_are_refused_by_name(bundle, damage, monkeypatch, capsys):
+    damage(bundle)
+    with pytest.raises(ModelError, match=r"member-2\.safetensors") as refused:
+        load_bundle(bundle).verify()
+    assert str(bundle) in str(refused.value)
+    monkeypatch.setattr(csvd.bundle, "model_folders", lambda: [bundle.parent])
+    assert main(["models"]) == 3
+    assert "member-2.safetensors" in capsys.readouterr().err
+
+
+def change(**entries):
+    return lambda card: card.update(entries)
+
+
+BAD_CARDS = {
+    "no id": lambda card: card.pop("id"),
+    "a version that is no version": change(version="new"),
+    "a task nobody knows": change(task="diagnosis"),
+    "no weights": change(weights=[]),
+    "an entry nobody knows": change(hidden=1),
+    "a weight file outside the folder": lambda card: card["weights"][0].update(file="../member-1.safetensors"),
+    "a pickle as weight file": lambda card: card["weights"][0].update(file="member-1.pt"),
+    "a threshold of 1": change(threshold=1),
+    "a pixel size of 0": lambda card: card["preprocessing"].update(in_plane_mm=0),
+    "a width of 0": lambda card: card["network"].update(width=0),
+    "an architecture nobody knows": lambda card: card["network"].update(architecture="Transformer"),
+    "a parameter nobody knows": lambda card: card["network"].update(depth=5),
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_CARDS.values(), ids=BAD_CARDS)
+def test_a_card_that_breaks_the_schema_or_names_a_foreign_network_is_refused(bundle, spoil, monkeypatch, capsys):
+    card = read_card(bundle)
+    spoil(card)
+    write_card(bundle, card)
+    monkeypatch.setattr(csvd.bundle, "model_folders", lambda: [bundle.parent])
+    assert main(["models"]) == 3
+    message = capsys.readouterr().err
+    assert str(bundle / "model.json") in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00", b"[" * 100_000], ids=lambda c: repr(c[:4]))
+def test_a_card_that_is_not_json_is_refused(bundle, content):
+    (bundle / "model.json").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.json"):
+        load_bundle(bundle)
+
+
+def test_an_unknown_model_is_told_what_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("CSVD_MODELS", str(write_models(tmp_path)))
+    with pytest.raises(ModelError, match=r"no model 'ct'.*anatomy, wmh-seunet"):
+        load_bundle("ct")
+
+
+def test_no_model_at_all_is_exit_status_3(monkeypatch, capsys):
+    monkeypatch.setattr(csvd.bundle, "model_folders", list)
+    assert main(["models"]) == 3
+    assert "No model was found" in capsys.readouterr().err
+
+
+def test_the_folder_named_by_csvd_models_goes_before_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(csvd.bundle, "__file__", str(tmp_path / "shipped" / "csvd" / "bundle.py"))
+    monkeypatch.delenv("CSVD_MODELS", raising=False)
+    shipped = write_models(tmp_path / "shipped" / "Resources" / "Models")
+    assert available_models() == {name: shipped / name for name in ("anatomy", "wmh-seunet")}
+    own = tmp_path / "own"
+    shutil.copytree(shipped / "wmh-seunet", own / "wmh-seunet")
+    monkeypatch.setenv("CSVD_MODELS", str(own))
+    assert model_folders() == [own, shipped]
+    assert available_models() == {"wmh-seunet": own / "wmh-seunet", "anatomy": shipped / "anatomy"}
+
+
+def test_an_installed_wheel_finds_the_models_beside_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(csvd.bundle, "__file__", str(tmp_path / "csvd" / "bundle.py"))
+    monkeypatch.delenv("CSVD_MODELS", raising=False)
+    write_models(tmp_path / "csvd_models")
+    assert set(available_models()) == {"anatomy", "wmh-seunet"}
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.write_text, (self.path, "opened"))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_no_pickle_is_ever_opened(bundle, tmp_path, how):
+    trap = Trap(tmp_path / "sprung")
+    if how == "pickle":
+        content = pickle.dumps(trap)
+    else:
+        torch.save({"weight": trap}, tmp_path / "trap.pt")
+        content = (tmp_path / "trap.pt").read_bytes()
+    put(bundle, content)
+    with pytest.raises(ModelError, match=r"member-1\.safetensors"):
+        load_bundle(bundle).verify()
+    assert not trap.path.exists()
+    pickle.loads(pickle.dumps(trap))
+    assert trap.path.exists(), "the trap itself does not work"
+
+
+@requires_models
+def test_the_shipped_models_are_intact_and_say_what_they_were_trained_on():
+    ids = available_models()
+    for model in ("anatomy", "wmh-seunet"):
+        bundle = load_bundle(ids[model])
+        bundle.verify()
+        assert bundle.id == model
+        assert bundle.card["training"]["summary"]
+        assert bundle.card["limits"]
+    size = sum(path.stat().st_size for folder in ids.values() for path in folder.iterdir())
+    assert size < 60e6
+
+
+def test_the_schema_is_json_and_forbids_what_it_does_not_know():
+    schema = json.loads(Path(csvd.bundle.__file__).with_name("model.schema.json").read_text())
+    assert schema["additionalProperties"] is False

@@ -1,0 +1,355 @@
+"""From a FLAIR to a result: every voxel at its place in the world, every number what the picture says, or nothing."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from phantoms import OBLIQUE, ORIENTATIONS, oriented_affine, world
+from tiny_models import (
+    ANATOMY_LABELS,
+    FAR,
+    LESION_LIMIT,
+    NEAR,
+    VENTRICLE,
+    Ellipsoid,
+    centroid_mm,
+    inside,
+    read_card,
+    requires_models,
+    requires_sample,
+    sample_scan,
+    sharp_head,
+    threshold_network,
+    write_bundle,
+    write_models,
+)
+
+import csvd.pipelines.wmh as pipeline
+from csvd.anatomy import GROUPS, Anatomy
+from csvd.bundle import Bundle, load_bundle
+from csvd.errors import Cancelled, InputError, ModelError
+from csvd.image import Image, axial_grid, read_image, write_image
+from csvd.measure.agreement import dice
+from csvd.pipelines.wmh import brain_slices, segment_wmh
+from csvd.preprocessing import BACKGROUND
+
+# Geometry: a head whose voxels are computed from their own place in the world, on every grid anew.
+
+SPACING_MM, SIZE_MM = (2.4, 2.8, 5.0), 138.0
+HEAD = Ellipsoid((3, -12, 20), (56, 66, 60))
+SPOT, SPOT_MM = np.array([24.0, -36.0, 33.0]), 13.0  # right, behind and above: no axis can be mistaken
+HORN = Ellipsoid((-14, 8, 24), (9, 20, 12))  # the ventricle, on the left
+PIXEL_MM = 2.4
+TOLERANCE_MM = 0.8
+
+
+def soft_head(axes, signs, rotation, centre=SPOT, size_mm=SPOT_MM):
+    """A FLAIR in one of the 48 orientations with one soft bright spot, twice as bright as the brain in its middle."""
+    spacing_mm = np.array(SPACING_MM)
+    shape = tuple(np.ceil(SIZE_MM / spacing_mm).astype(int))
+    affine = oriented_affine(axes, signs, spacing_mm, shape, rotation)
+    x, y, z = world(shape, affine)
+    texture = 1 + 0.03 * np.sin(x / 6) * np.sin(y / 7 + 1) * np.sin(z / 8 + 2)
+    distance = sum((p - c) ** 2 for p, c in zip((x, y, z), centre, strict=True)) / size_mm**2
+    voxels = np.where(HEAD.holds(x, y, z), 1000 * (texture + np.exp(-distance)), 0)
+    return Image(voxels.astype(np.int16), affine)
+
+
+def known_anatomy(flair, **_):
+    """What a perfect anatomy model would find in ``soft_head``."""
+    grid = axial_grid(flair.grid, PIXEL_MM)
+    x, y, z = world(grid.shape, grid.affine)
+    brain, horn = HEAD.holds(x, y, z), HORN.holds(x, y, z)
+    masks = {"tissue": brain & ~horn, "brain": brain, "intracranial": brain, "lateral_ventricles": horn}
+    masks["lesion_bearing"] = brain & ~horn
+    shares = {group: np.where(masks[group], 255, 0).astype(np.uint8) for group in GROUPS}
+    return Anatomy(grid, ANATOMY_LABELS, brain.astype(np.uint8), shares), []
+
+
+@dataclass(frozen=True)
+class BundleOf(Bundle):
+    """A bundle whose networks are at hand."""
+
+    modules: tuple[torch.nn.Module, ...] = ()
+
+    def networks(self, members=None):
+        return list(self.modules[:members])
+
+
+def bundle_of(*modules, canvas=(64, 72), in_plane_mm=PIXEL_MM):
+    card = {
+        "id": "by-hand", "version": "0.0.1", "task": "wmh", "training": {}, "weights": [{"sha256": ""}] * len(modules),
+        "preprocessing": {"in_plane_mm": in_plane_mm, "canvas": canvas},
+    }  # fmt: skip
+    return BundleOf(None, card, modules)
+
+
+ORIENTED = [
+    pytest.param(
+        axes, signs, None, id="".join(("LR", "PA", "IS")[a][s > 0] for a, s in zip(axes, signs, strict=True))
+    )
+    for axes, signs in ORIENTATIONS
+]
+ORIENTED += [
+    pytest.param((0, 1, 2), (1, 1, 1), OBLIQUE, id="oblique-RAS"),
+    pytest.param((1, 2, 0), (-1, -1, 1), OBLIQUE, id="oblique-PIR"),
+]
+
+
+@pytest.mark.parametrize(("axes", "signs", "rotation"), ORIENTED)
+def test_a_lesion_is_found_at_its_own_place_in_the_world(monkeypatch, axes, signs, rotation):
+    monkeypatch.setattr(pipeline, "find_anatomy", known_anatomy)
+    flair = soft_head(axes, signs, rotation)
+    result = segment_wmh(flair, bundle_of(threshold_network()), device="cpu")
+    assert result.mask.shape == flair.voxels.shape
+    assert centroid_mm(result.mask, flair.affine) == pytest.approx(SPOT, abs=TOLERANCE_MM)
+    assert centroid_mm(result.ventricles, flair.affine) == pytest.approx(HORN.centre, abs=TOLERANCE_MM)
+    # 1 + exp(-r^2 / 13^2) is above 1.406 within 12.3 mm; linear interpolation of 5 mm slices lowers the peak a little
+    radius_mm = SPOT_MM * np.sqrt(-np.log(LESION_LIMIT - 1))
+    assert result.measurements["total_volume"].value == pytest.approx(4 / 3 * np.pi * radius_mm**3 / 1000, rel=0.08)
+    assert result.lesions[0].centroid_mm == pytest.approx(SPOT, abs=TOLERANCE_MM)
+
+
+@pytest.mark.parametrize(("axes", "signs", "rotation"), [*ORIENTED[::7], *ORIENTED[-2:]])
+def test_networks_see_axis_0_towards_right_and_axis_1_towards_anterior(monkeypatch, axes, signs, rotation):
+    """A network that moves its answer 4 pixels along axis 0 and 3 back along axis 1 moves it so many mm in the head."""
+    monkeypatch.setattr(pipeline, "find_anatomy", known_anatomy)
+    flair = soft_head(axes, signs, rotation)
+    result = segment_wmh(flair, bundle_of(threshold_network(shift=(4, -3))), device="cpu")
+    seen = axial_grid(flair.grid, PIXEL_MM).affine[:3, :3]
+    assert np.diag(seen).min() > 0  # right, anterior, superior
+    moved = SPOT + seen @ [4, -3, 0]
+    assert centroid_mm(result.mask, flair.affine) == pytest.approx(moved, abs=TOLERANCE_MM)
+
+
+def test_half_a_voxel_would_have_been_seen():
+    """The tolerance of the tests above is below half of the smallest voxel side."""
+    assert TOLERANCE_MM < min(*SPACING_MM, PIXEL_MM) / 2
+
+
+def test_the_networks_input_is_the_brain_over_its_median_and_background_elsewhere():
+    flair = soft_head((0, 1, 2), (1, 1, 1), None)
+    flair = flair.like(np.where(flair.voxels > 0, 640, 0))
+    grid = axial_grid(flair.grid, PIXEL_MM)
+    stack = brain_slices(flair, known_anatomy(flair)[0], grid)
+    x, y, z = world(grid.shape, grid.affine)
+    deep = Ellipsoid(HEAD.centre, (45, 55, 50)).holds(x, y, z)
+    far = ~Ellipsoid(HEAD.centre, (64, 74, 68)).holds(x, y, z)
+    assert np.unique(stack[deep]).tolist() == pytest.approx([0.0])  # (1 - 1) / .25
+    assert np.unique(stack[far]).tolist() == [BACKGROUND]
+    doubled = brain_slices(flair.like(flair.voxels * 2), known_anatomy(flair)[0], grid)
+    assert np.allclose(doubled, stack)
+
+
+def test_what_is_far_brighter_than_the_brain_is_cut_off_at_four_times_its_median():
+    flair = soft_head((0, 1, 2), (1, 1, 1), None)
+    voxels = np.where(flair.voxels > 0, 100, 0)
+    voxels[30, 20:24, 12] = 30_000
+    stack = brain_slices(flair.like(voxels), known_anatomy(flair)[0], axial_grid(flair.grid, PIXEL_MM))
+    assert stack.max() == pytest.approx((4 - 1) / 0.25)
+
+
+def test_a_brain_without_signal_is_refused():
+    flair = soft_head((0, 1, 2), (1, 1, 1), None)
+    with pytest.raises(InputError, match="no signal in the brain"):
+        brain_slices(flair.like(np.zeros_like(flair.voxels)), known_anatomy(flair)[0], axial_grid(flair.grid, PIXEL_MM))
+
+
+# The whole walk with tiny bundles: pixels are not interpolated, so every number can be counted in the picture.
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    monkeypatch.setenv("CSVD_MODELS", str(write_models(tmp_path / "models")))
+    return tmp_path / "models"
+
+
+def never(*_, **__):
+    raise AssertionError("the anatomy network ran")
+
+
+def value(result, name):
+    return result.measurements[name].value
+
+
+def test_what_is_bright_in_the_picture_is_outlined_measured_and_split(models):
+    head = sharp_head()
+    result = segment_wmh(head, device="cpu")
+    near, far = inside(NEAR, head), inside(FAR, head)
+    assert np.array_equal(result.mask, near | far)
+    assert np.array_equal(result.labels == 1, near)
+    assert np.array_equal(result.labels == 2, far)
+    assert value(result, "periventricular_volume") == pytest.approx(near.sum() * 0.009)
+    assert value(result, "deep_volume") == pytest.approx(far.sum() * 0.009)
+    assert value(result, "total_volume") == pytest.approx((near | far).sum() * 0.009)
+    assert value(result, "lesion_count") == 2
+    assert np.array_equal(result.ventricles, inside(VENTRICLE, head))
+    assert value(result, "icv_volume") == pytest.approx(np.count_nonzero(head.voxels) * 0.009)
+
+
+def test_no_lesion_is_zero_everywhere_and_no_error(models):
+    result = segment_wmh(sharp_head(lesions=()), device="cpu")
+    for name in ("total_volume", "periventricular_volume", "deep_volume", "lesion_count", "total_percent_icv"):
+        assert value(result, name) == 0
+    assert value(result, "fazekas_total") == 0
+    assert value(result, "uncertainty_index") == "no WMH"
+    assert result.lesions == []
+    assert not result.mask.any()
+
+
+def test_progress_never_falls_ends_at_one_and_says_what_is_done(models):
+    told = []
+    segment_wmh(sharp_head(), device="cpu", progress=lambda done, what: told.append((done, what)))
+    done = [row[0] for row in told]
+    assert done == sorted(done)
+    assert 0 < done[0] < 0.25
+    assert done[-1] == 1
+    assert list(dict.fromkeys(row[1] for row in told)) == ["anatomy", "lesions"]
+
+
+@pytest.mark.parametrize("after", [0, 2, 5])
+def test_cancel_stops_within_one_network_run_and_keeps_nothing(models, monkeypatch, after):
+    asked, runs = [], []
+    forward = torch.nn.Module.__call__
+
+    def counted(module, *inputs, **options):
+        if hasattr(module, "STRIDE"):
+            runs.append(module)
+        return forward(module, *inputs, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", counted)
+    with pytest.raises(Cancelled):
+        segment_wmh(sharp_head(), device="cpu", cancelled=lambda: asked.append(1) or len(asked) > after)
+    assert len(runs) == after
+
+
+@pytest.mark.parametrize("members", [0, -1, 3, 100])
+def test_more_members_than_there_are_or_none_are_refused(models, members):
+    with pytest.raises(InputError, match=f"has 2 members; choose 1 to 2, not {members}"):
+        segment_wmh(sharp_head(), members=members)
+
+
+def test_members_takes_the_first_ones_and_the_result_says_how_many(models):
+    card = read_card(models / "wmh-seunet")
+    networks = [threshold_network(limit=1.625), threshold_network(limit=100.0)]  # the second one finds nothing
+    write_bundle(models / "wmh-seunet", networks, card["network"])
+    one = segment_wmh(sharp_head(), members=1, device="cpu")
+    both = segment_wmh(sharp_head(), device="cpu")
+    assert (one.parameters["members"], both.parameters["members"]) == (1, 2)
+    assert one.probability.max() == pytest.approx(1, abs=0.01)
+    assert both.probability.max() == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_threshold_is_the_bundles_own_unless_one_is_given(models):
+    card = read_card(models / "wmh-seunet")
+    half_sure = [threshold_network(), threshold_network(limit=100.0)]  # p = .5 in every lesion
+    write_bundle(models / "wmh-seunet", half_sure, card["network"], threshold=0.6)
+    assert segment_wmh(sharp_head(), device="cpu").mask.sum() == 0
+    lower = segment_wmh(sharp_head(), threshold=0.4, device="cpu")
+    assert lower.mask.sum() > 0
+    assert lower.parameters["threshold"] == 0.4
+    assert value(lower, "uncertainty_index") == 1  # the members are split over every voxel
+
+
+def test_a_bright_spot_in_the_ventricle_is_no_lesion(monkeypatch):
+    """It is flow or choroid plexus; white matter is near only at the ventricle's edge."""
+    monkeypatch.setattr(pipeline, "find_anatomy", known_anatomy)
+    spots = [soft_head((0, 1, 2), (1, 1, 1), None, centre=c, size_mm=6) for c in (SPOT, HORN.centre)]
+    outside, within = (segment_wmh(spot, bundle_of(threshold_network()), device="cpu") for spot in spots)
+    assert value(outside, "total_volume") > 0.4  # a ball of 5.7 mm, .77 mL, in slices of 5 mm
+    assert value(within, "total_volume") == 0
+
+
+def test_the_pv_distance_and_rule_reach_the_measures(models):
+    strict = segment_wmh(sharp_head(), pv_distance_mm=4, device="cpu")
+    cluster = segment_wmh(sharp_head(), pv_distance_mm=4, pv_rule="cluster", device="cpu")
+    assert 0 < value(strict, "periventricular_volume") < value(cluster, "periventricular_volume")
+    assert value(cluster, "periventricular_volume") == pytest.approx(inside(NEAR, sharp_head()).sum() * 0.009)
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 0.0}, {"threshold": 1.0}, {"pv_distance_mm": 0}, {"pv_distance_mm": 60}])
+def test_a_parameter_out_of_its_range_is_refused_before_any_network_runs(monkeypatch, models, wrong):
+    monkeypatch.setattr(pipeline, "find_anatomy", never)
+    with pytest.raises(InputError, match="threshold|distance"):
+        segment_wmh(sharp_head(), **wrong)
+
+
+def test_provenance_names_the_input_the_models_and_the_software(models, tmp_path):
+    write_image(sharp_head(), tmp_path / "flair.nii.gz")
+    result = segment_wmh(read_image(tmp_path / "flair.nii.gz"), device="cpu")
+    origin = result.provenance
+    assert origin["input"]["sha256"] == hashlib.sha256((tmp_path / "flair.nii.gz").read_bytes()).hexdigest()
+    lesions, anatomy = origin["models"]
+    assert (lesions["id"], anatomy["id"]) == ("wmh-seunet", "anatomy")
+    for row, folder in ((lesions, "wmh-seunet"), (anatomy, "anatomy")):
+        files = sorted((models / folder).glob("*.safetensors"))
+        assert row["sha256"] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    assert origin["device"] == "cpu"
+    assert {"csvd", "torch"} <= set(origin["software"])
+    assert min(origin["times_s"].values()) >= 0
+
+
+def test_a_model_for_something_else_is_refused(models):
+    with pytest.raises(ModelError, match="anatomy is a model for anatomy, not for wmh"):
+        segment_wmh(sharp_head(), model="anatomy")
+
+
+def test_what_cannot_be_a_flair_is_refused_before_any_network_runs(monkeypatch, models):
+    monkeypatch.setattr(pipeline, "find_anatomy", never)
+    head = sharp_head()
+    with pytest.raises(InputError, match="mask or label map"):
+        segment_wmh(head.like((head.voxels > 0).astype(np.uint8)))
+
+
+def test_the_input_is_not_changed(models):
+    head = sharp_head()
+    before = head.voxels.copy()
+    segment_wmh(head, device="cpu")
+    assert np.array_equal(head.voxels, before)
+
+
+# With the trained models.
+
+
+def turned(flair, axes, signs):
+    """The same scan stored along other axes."""
+    voxels, affine = flair.voxels.transpose(axes), flair.affine[:, [*axes, 3]].copy()
+    for axis, sign in enumerate(signs):
+        if sign < 0:
+            voxels = np.flip(voxels, axis)
+            affine[:, 3] += affine[:, axis] * (voxels.shape[axis] - 1)
+            affine[:, axis] *= -1
+    return Image(np.ascontiguousarray(voxels), affine)
+
+
+def turned_back(array, axes, signs):
+    return np.flip(array, [axis for axis, sign in enumerate(signs) if sign < 0]).transpose(np.argsort(axes))
+
+
+@requires_models
+@requires_sample
+def test_how_a_scan_is_stored_does_not_change_what_is_found():
+    flair, _ = sample_scan()
+    usual = segment_wmh(flair, members=1, device="cpu")
+    assert 0.5 < value(usual, "total_volume") < 100
+    axes, signs = (2, 0, 1), (-1, 1, -1)
+    other = segment_wmh(turned(flair, axes, signs), members=1, device="cpu")
+    assert dice(turned_back(other.mask, axes, signs), usual.mask) > 0.99
+    assert dice(turned_back(other.ventricles, axes, signs), usual.ventricles) > 0.99
+    assert value(other, "total_volume") == pytest.approx(value(usual, "total_volume"), rel=0.01)
+
+
+@requires_models
+@requires_sample
+def test_the_ensemble_finds_lesions_in_the_brain_and_outside_the_ventricles():
+    flair, anatomy = sample_scan()
+    bundle = load_bundle("wmh-seunet")
+    assert bundle.members == 5
+    result = segment_wmh(flair, bundle, device="cpu")
+    assert result.mask.any()
+    assert not (result.mask & ~result.brain).any()
+    assert (result.mask & result.ventricles).sum() < 0.02 * result.mask.sum()
+    assert 0 <= value(result, "uncertainty_index") <= 1
+    assert anatomy.brain_ml < value(result, "icv_volume") < 2 * anatomy.brain_ml

@@ -1,0 +1,416 @@
+"""The synthetic slices that the models learn from, their training, and that training and use look at the same thing."""
+
+import csv
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import load_file
+from tiny_models import ANATOMY_LABELS, ROOT, SHARED
+
+from csvd.bundle import load_bundle
+from csvd.networks import build
+from csvd.pipelines.wmh import BRAIN_EDGE, BRAIN_EDGE_MM
+from csvd.preprocessing import BACKGROUND, foreground_scaled, standardise
+
+pytest.importorskip("training.heads", reason="training is not beside the tests")
+
+from training import heads, ship, synthesis, train
+from training.heads import ANATOMY, CODE, STEP_MM, Head
+from training.synthesis import Generator, Settings
+
+SHAPE, CENTRE = (120, 150, 110), (60, 76, 55)
+SMALL = {"shape": (96, 112), "pixel_mm": 1.5}
+
+
+def ball(centre, radii):
+    square = sum(
+        ((torch.arange(n).float() - c) / r).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2
+        for axis, (n, c, r) in enumerate(zip(SHAPE, centre, radii, strict=True))
+    )
+    return square < 1
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Skin, bone, fluid, cortex and white matter as shells; two ventricles; the thalamus, for once, far in front."""
+    tissue = torch.zeros(SHAPE, dtype=torch.uint8)
+    for name, margin in (("skin", 12), ("bone", 8), ("csf", 4), ("cortex", 0), ("white_matter", -5)):
+        tissue[ball(CENTRE, (44 + margin, 58 + margin, 40 + margin))] = CODE[name]
+    for side in (-12, 12):
+        tissue[ball((60 + side, 76, 58), (7, 22, 12))] = CODE["lateral_ventricle"]
+    tissue[ball((60, 118, 55), (14, 10, 25))] = CODE["thalamus"]
+    fluid = (tissue == CODE["lateral_ventricle"]).numpy()
+    surface = ((tissue == CODE["cortex"]) | (tissue == CODE["csf"])).numpy()
+    distances = [torch.from_numpy(heads.distance_bytes(target)) for target in (fluid, surface)]
+    lesion = torch.from_numpy(heads.soften(ball((60, 45, 60), (8, 5, 8)).numpy()))
+    brain = np.isin(tissue.numpy(), heads.BRAIN)
+    return Head("made by hand", tissue, *distances, lesion, heads.brain_box(brain))
+
+
+@pytest.fixture(autouse=True)
+def small_noise(monkeypatch):
+    monkeypatch.setattr(synthesis.SmoothNoise, "SIDE", 32)
+
+
+def generator(head, seed=0, shapes=(), **settings):
+    return Generator([head], list(shapes), head.brain_box, Settings(**SMALL, **settings), seed)
+
+
+# What a slice is
+
+
+def test_a_seed_repeats_every_slice_and_another_seed_does_not(head):
+    first, again, other = (generator(head, seed) for seed in (3, 3, 4))
+    for _ in range(2):
+        image, target = first.flair()
+        same_image, same_target = again.flair()
+        assert torch.equal(image, same_image)
+        assert torch.equal(target, same_target)
+        assert not torch.equal(image, other.flair()[0])
+    image, labels = first.anatomy()
+    assert all(torch.equal(a, b) for a, b in zip((image, labels), again.anatomy(), strict=True))
+
+
+def test_a_flair_slice_is_a_brain_near_one_on_zeros_and_a_mask_of_the_same_pixels(head):
+    draws = generator(head, seed=1)
+    for _ in range(4):
+        image, target = draws.flair()
+        assert image.shape == target.shape == SMALL["shape"]
+        assert set(target.unique().tolist()) <= {0.0, 1.0}
+        assert torch.isfinite(image).all()
+        assert image.min() >= 0
+        assert 0.8 < image[image > 0.5].median() < 1.25
+        assert (image == 0).float().mean() > 0.2
+        assert ((image == 0) & (target > 0)).sum() <= 0.05 * target.sum()
+
+
+def test_healthy_slices_have_no_lesion_and_the_others_have(head):
+    healthy, ill = generator(head, healthy=1.0), generator(head, healthy=0.0)
+    assert not any(healthy.flair()[1].any() for _ in range(5))
+    priors = dict.fromkeys(("halo", "confluent", "punctate", "map", "shape"), 1.0)
+    ill = generator(head, healthy=0.0, priors=priors, low_slices=0)
+    assert sum(bool(ill.flair()[1].any()) for _ in range(5)) >= 4
+
+
+def test_lesions_grow_in_white_matter_only_but_real_shapes_may_touch_the_cortex(head):
+    white = torch.tensor(synthesis.WHITE)
+    everywhere = torch.full(SHAPE, 255, dtype=torch.uint8)
+    cortex = 0
+    for shapes in ([], [everywhere]):
+        draws = generator(head, shapes=shapes, healthy=0.0, priors=dict.fromkeys(Settings().priors, 1.0))
+        for _ in range(6):
+            slab = draws.lay_slab(draws.is_brain + draws.is_csf)
+            lesion = draws.grow_lesions(slab)
+            assert 0 <= lesion.min()
+            assert lesion.max() <= 1
+            grown = slab.tissue[lesion > 0].unique()
+            allowed = torch.cat([white, torch.tensor([CODE["cortex"]] if shapes else [], dtype=white.dtype)])
+            assert torch.isin(grown, allowed).all()
+            cortex += int(CODE["cortex"] in grown)
+        assert (cortex > 0) == bool(shapes)
+
+
+def test_lesions_lie_where_the_target_says(head):
+    """The bright pixels match the target best where they are, and worse by any shift of two pixels."""
+    settings = {"healthy": 0.0, "lesion_contrast": (2.5, 2.6), "cortex": (1.0, 1.01), "low_slices": 0.0}
+    draws = generator(head, seed=5, priors={**Settings().priors, "confluent": 1.0}, **settings)
+    shifts = [(r, a) for r in (-2, 0, 2) for a in (-2, 0, 2)]
+    match = dict.fromkeys(shifts, 0.0)
+    for _ in range(8):
+        image, target = draws.flair()
+        for shift in shifts:
+            match[shift] += float((torch.roll(image, shift, (0, 1)) * target).sum())
+    assert max(match, key=match.get) == (0, 0)
+
+
+def test_axis_0_is_right_and_axis_1_anterior_as_in_use(head):
+    """The head is longer than wide, and its thalamus lies in front; sides are mirrored in half of the draws."""
+    draws = generator(head, seed=2, healthy=1.0, low_slices=0.0)
+    sides = []
+    for _ in range(12):
+        _, labels = draws.anatomy()
+        brain = (labels > 0) & (labels != ANATOMY.index("csf"))
+        front = (labels == ANATOMY.index("deep_grey")).nonzero()
+        if len(front) > 20:
+            middle = brain.nonzero().float().mean(0)
+            assert front[:, 1].float().mean() > middle[1] + 10
+        extent = brain.nonzero().max(0).values - brain.nonzero().min(0).values
+        assert extent[1] > extent[0]
+        sides.append(draws.rng.choice((-1, 1)))
+    assert len(set(sides)) == 2
+
+
+def test_a_slice_covers_what_its_pixel_size_says(head):
+    """Brain of 88 x 116 mm; heads vary by 7 % and are tilted and warped a little."""
+    for pixel_mm, shape in ((1.0, (144, 168)), (1.5, (96, 112))):
+        draws = Generator([head], [], head.brain_box, Settings(shape, pixel_mm, low_slices=0.0), 7)
+        areas = []
+        for _ in range(8):
+            labels = draws.anatomy()[1]
+            areas.append(float(((labels > 0) & (labels != ANATOMY.index("csf"))).sum()) * pixel_mm**2)
+        assert max(areas) == pytest.approx(np.pi * 44 * 58, rel=0.3)
+
+
+# Training and use look at the same thing
+
+
+class Still:
+    """Random numbers that change nothing: no gamma, no gain, the low or high end of every range."""
+
+    def __init__(self, end=0):
+        self.end = end
+
+    def normal(self, mean, _):
+        return mean
+
+    def random(self):
+        return 1.0
+
+    def uniform(self, *ends):
+        return ends[self.end]
+
+
+def brain_disc(size=120, radius=40):
+    r, a = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return ((r - size / 2) ** 2 + (a - size / 2) ** 2 < radius**2).float()
+
+
+def test_the_network_is_trained_on_the_intensities_that_it_is_given_in_use(head):
+    draws, brain = generator(head), brain_disc()
+    draws.rng = Still()
+    torch.manual_seed(0)
+    image = 317 * brain * (1 + 0.1 * torch.randn(brain.shape))
+    prepare = train.TASKS["wmh"][2]
+    trained = prepare(draws.brain_only(image, brain))
+    used = standardise((image / image[brain > 0.5].median()).clip(0, 4))
+    core = brain_disc(radius=34) > 0
+    assert torch.allclose(trained[core], used[core], atol=1e-5)
+    assert trained[core].median() == pytest.approx(0, abs=0.05)
+    assert set(trained[brain_disc(radius=52) == 0].unique().tolist()) == {BACKGROUND}
+
+
+def test_the_edge_of_the_brain_in_use_lies_within_those_of_training(head):
+    from scipy import ndimage
+
+    brain = brain_disc()
+    sizes = []
+    for sigma, limit in ((4, 0.15), (1.5, 0.5)):
+        draws = generator(head)
+        draws.rng = Still()
+        draws.rng.uniform = iter((sigma, limit)).__next__
+        draws.rng.uniform = lambda *_, ends=iter((sigma, limit)): next(ends)
+        sizes.append(int((draws.brain_only(brain, brain) > 0).sum()))
+    used = int((ndimage.gaussian_filter(brain.numpy(), BRAIN_EDGE_MM) > BRAIN_EDGE).sum())
+    assert sizes[1] < used < sizes[0]
+
+
+def test_the_anatomy_network_sees_the_same_scale_as_array_and_as_tensor():
+    image = np.random.default_rng(0).gamma(2, 40, (30, 40)).astype(np.float32)
+    seen = foreground_scaled(image)
+    assert np.allclose(foreground_scaled(torch.from_numpy(image)).numpy(), seen)
+    bright = image > image.mean()
+    assert (image * (0.5 / image[bright].mean()))[bright].mean() == pytest.approx(0.5)
+    assert seen.max() <= 2
+    assert np.allclose(foreground_scaled(image * 7), seen, atol=1e-6)
+    assert not foreground_scaled(np.zeros((4, 4), np.float32)).any()
+
+
+CARDS = sorted(path.stem for path in (ROOT / "training" / "cards").glob("*.json"))
+
+
+@pytest.mark.parametrize("model", CARDS)
+def test_the_cards_say_how_the_networks_were_trained(model):
+    card = json.loads((ROOT / "training" / "cards" / f"{model}.json").read_text())
+    networks = set()
+    for run in card["runs"]:
+        recipe = train.read_recipe(run)
+        settings = Settings(**{**recipe["settings"], "shape": tuple(recipe["settings"].get("shape", Settings.shape))})
+        assert settings.shape == tuple(card["preprocessing"]["canvas"])
+        assert settings.pixel_mm == card["preprocessing"]["in_plane_mm"]
+        assert recipe["task"] == card["task"]
+        assert recipe["network"]["out_channels"] == len(card["labels"])
+        networks.add(json.dumps(recipe["network"]))
+    assert len(networks) == 1
+    if model == "anatomy":
+        assert tuple(card["labels"]) == ANATOMY == ANATOMY_LABELS
+
+
+def test_members_of_the_ensemble_differ_in_seed_and_in_what_they_see():
+    runs = json.loads((ROOT / "training" / "cards" / "wmh-seunet.json").read_text())["runs"]
+    recipes = [train.read_recipe(run) for run in runs]
+    assert len(recipes) == 5
+    assert len({recipe["seed"] for recipe in recipes}) == 5
+    assert len({json.dumps(recipe["settings"]) for recipe in recipes}) == 5
+    items = [train.subset(list(range(20)), 0.9, recipe["seed"]) for recipe in recipes]
+    assert all(len(set(chosen)) == 18 for chosen in items)
+    assert len({tuple(chosen) for chosen in items}) > 1
+
+
+# Heads and shapes from files
+
+
+def test_a_label_map_becomes_tissues_and_distances_in_ras(tmp_path):
+    labels = np.zeros((60, 50, 40), np.uint16)  # (R, A, S) before it is stored otherwise
+    labels[15:45, 12:38, 14:26] = 2
+    labels[15:17, 12:38, 14:26] = 3  # cortex on the left end
+    labels[30:34, 20:30, 18:22] = 4
+    labels[10:15, 12:38, 14:26] = 24
+    labels[40:42, 20:22, 20] = 25
+    labels[5, 5, 5] = 511
+    image = sitk.GetImageFromArray(labels.transpose(2, 1, 0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(sitk.DICOMOrient(image, "LIA"), str(tmp_path / "map.nii.gz"))
+    made = heads.prepare_head(tmp_path / "map.nii.gz")
+    tissue = made["tissue"]
+    # the brain's box is cropped with 37, 37 and 12 mm around it, as far as the map goes
+    assert tissue.shape == (60, 50, 36)
+    here = {name: np.argwhere(tissue == CODE[name]) for name in ("white_matter", "cortex", "lateral_ventricle", "csf")}
+    assert here["cortex"].min(0).tolist() == [15, 12, 12]
+    assert here["cortex"].max(0).tolist() == [16, 37, 23]
+    assert here["lateral_ventricle"].min(0).tolist() == [30, 20, 16]
+    assert tissue[40, 20, 18] == CODE["lesion"]
+    assert made["lesion"][40:42, 20:22, 18].min() > 60
+    # 5 mm to the right of the ventricle's last voxel, and 10 mm from the last voxel of cortex
+    assert made["ventricle_mm"][38, 25, 18] == 5 / STEP_MM
+    assert made["cortex_mm"][26, 25, 18] == 10 / STEP_MM
+    assert made["ventricle_mm"][59, 0, 0] == 255
+
+
+def test_the_lesions_of_the_scans_that_judge_the_models_are_never_drawn(tmp_path):
+    for folder in ("lesion_masks_mni", "mars_atlas"):
+        (tmp_path / folder).mkdir()
+    for n in (1, 7, 19, 26, 30):
+        mask = np.zeros((12, 12, 12), np.uint8)
+        mask[2 : 2 + n % 9 + 1, 5, 5] = 1
+        sitk.WriteImage(sitk.GetImageFromArray(mask), str(tmp_path / f"lesion_masks_mni/patient{n:02d}.nii.gz"))
+    regions = np.zeros((12, 12, 12), np.uint8)
+    regions[2:10, 3:9, 1:11] = 4
+    sitk.WriteImage(sitk.GetImageFromArray(regions), str(tmp_path / "mars_atlas/regions.nii.gz"))
+    shapes, box = heads.load_lesion_shapes(tmp_path)
+    assert len(shapes) == 2
+    assert box == ((1, 10), (3, 8), (2, 9))
+
+
+@pytest.mark.skipif(not (SHARED / "label_maps").is_dir(), reason="the label maps are not part of the repository")
+def test_every_label_of_a_real_map_is_a_tissue():
+    path = min((SHARED / "label_maps").glob("training_seg_*.nii.gz"))
+    known = {label for row in heads.TISSUES.values() for label in row["labels"]}
+    assert set(np.unique(heads.read_ras(path)).tolist()) <= known
+
+
+# Training
+
+
+RECIPE = {
+    "name": "tiny", "task": "wmh", "seed": 5, "settings": {}, "batch": 2, "steps": 2, "learning_rate": 0.01,
+    "network": {"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": 2},
+}  # fmt: skip
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch, head):
+    """Recipes, runs and cards in a folder of their own; the generator knows one small head. Returns its seeds."""
+    pytest.importorskip("matplotlib", reason="the curve of a training is drawn with matplotlib")
+    seeds = []
+
+    def make(recipe, data, seed, device):
+        seeds.append(seed)
+        return generator(head, seed)
+
+    monkeypatch.setattr(train, "HERE", tmp_path)
+    monkeypatch.setattr(ship, "HERE", tmp_path)
+    monkeypatch.setattr(train, "make_generator", make)
+    return seeds
+
+
+def run(**changes):
+    return train.train({**RECIPE, **changes}, None, torch.device("cpu"))
+
+
+def test_training_leaves_weights_of_the_recipe_s_network_a_log_and_a_curve(training):
+    folder = run()
+    network = build(RECIPE["network"])
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+    assert (folder / "log.tsv").read_text().startswith("step\t")
+    assert (folder / "curve.png").stat().st_size > 1000
+
+
+def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(training, monkeypatch):
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 1)
+    draw, loss, prepare = train.TASKS["wmh"]
+    drawn = []
+
+    def stopped_in_the_second_step(source):
+        drawn.append(1)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return draw(source)
+
+    monkeypatch.setitem(train.TASKS, "wmh", (stopped_in_the_second_step, loss, prepare))
+    with pytest.raises(KeyboardInterrupt):
+        run(steps=3)
+    folder = train.HERE / "runs" / "tiny"
+    after_one = load_file(folder / "weights.safetensors")
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 1
+    run(steps=3)
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 3
+    assert len(drawn) == 4 + 2 * 2  # two steps of two slices were left
+    assert training == [5_000_015, 5_000_016]
+    after_three = load_file(folder / "weights.safetensors")
+    assert any(not torch.equal(after_one[name], after_three[name]) for name in after_one)
+
+
+def test_a_member_starts_from_the_weights_that_its_recipe_names(training):
+    run()
+    folder = run(name="member", start="tiny", steps=1, learning_rate=0.0)
+    start, member = (load_file(train.HERE / "runs" / name / "weights.safetensors") for name in ("tiny", "member"))
+    assert folder.name == "member"
+    assert torch.allclose(start["head.weight"], member["head.weight"], atol=1e-6)
+
+
+def test_the_loss_is_small_for_the_truth_and_large_for_its_opposite():
+    target = torch.zeros(2, 8, 8)
+    target[:, 2:5, 2:5] = 1
+    right, dice = train.wmh_loss((target * 40 - 20)[:, None], target)
+    wrong, no_dice = train.wmh_loss((20 - target * 40)[:, None], target)
+    assert float(right) < 0.01
+    assert float(wrong) > 10
+    assert dice == pytest.approx(1)
+    assert no_dice < 0.1
+    labels = torch.randint(0, 3, (2, 8, 8))
+    logits = 40.0 * torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2)
+    loss, dice = train.anatomy_loss(logits, labels)
+    assert float(loss) < 0.01
+    assert dice == pytest.approx(1)
+
+
+def test_the_learning_rate_rises_then_falls_to_almost_nothing():
+    rates = [train.learning_rate(step, 1000, 0.002) for step in range(1000)]
+    assert int(np.argmax(rates)) in (train.WARM_UP_STEPS - 1, train.WARM_UP_STEPS)
+    assert max(rates) == pytest.approx(0.002)
+    assert rates[0] < 0.001 * 0.02 + 1e-5
+    assert rates[-1] == pytest.approx(0.00001, rel=0.01)
+
+
+def test_what_is_shipped_loads_as_a_bundle_in_16_bits_and_tells_its_training(training, tmp_path):
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "tiny.json").write_text(json.dumps({k: v for k, v in RECIPE.items() if k != "name"}))
+    card = json.loads((ROOT / "training" / "cards" / "wmh-seunet.json").read_text())
+    (tmp_path / "cards" / "wmh-seunet.json").write_text(json.dumps({**card, "runs": ["tiny"]}))
+    folder = run(steps=50, batch=1)
+    assert [row["step"] for row in csv.DictReader((folder / "log.tsv").open(), delimiter="\t")] == ["50"]
+    bundle = load_bundle(ship.ship("wmh-seunet", tmp_path / "models"))
+    bundle.verify()
+    row = bundle.card["weights"][0]
+    content = (bundle.folder / row["file"]).read_bytes()
+    assert (row["bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    trained = load_file(folder / "weights.safetensors")
+    shipped = bundle.networks()[0].state_dict()
+    assert all(torch.equal(shipped[k], v.half().float()) for k, v in trained.items() if v.is_floating_point())
+    assert bundle.card["training"]["runs"][0]["synthetic_slices"] == 50
