@@ -135,7 +135,7 @@ def window_of(predictor: Predictor, stack: np.ndarray) -> Callable[[np.ndarray, 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else 1.0
+    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
 def alone(*arguments: str) -> dict:
@@ -160,7 +160,7 @@ class Table:
 
     def add(self, what: str, value: float, unit: str = "", aim: str = "", reached: bool | None = None):
         self.rows.append({"what": what, "value": round(value, 4), "unit": unit, "aim": aim, "reached": reached})
-        verdict = {True: "yes", False: "NO", None: ""}[reached]
+        verdict = "" if reached is None else "yes" if reached else "NO"
         print(f"  {what:<66} {value:>8.4g} {unit:<6} {aim:<10} {verdict}".rstrip(), flush=True)
 
 
@@ -244,9 +244,7 @@ def growth(table: Table, flair: Image, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--flair", type=Path, default=SAMPLE, help="another head to cut the input from")
-    parser.add_argument(
-        "--cores", type=int, default=2, help="cores to use (default: 2, those of a plain laptop or runner)"
-    )
+    parser.add_argument("--cores", type=int, default=2, help="cores to use (default: 2)")
     parser.add_argument("--quick", action="store_true", help="leave out the runs on more slices")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):

@@ -59,9 +59,11 @@ TASKS = {"wmh": (Generator.flair, wmh_loss, standardise), "anatomy": (Generator.
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    if step < WARM_UP_STEPS:
-        return peak * (step + 1) / WARM_UP_STEPS
-    return peak * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP_STEPS) / (steps - WARM_UP_STEPS))))
+    """A linear rise over ``WARM_UP_STEPS``, at most a quarter of the run, then a cosine to nearly 0."""
+    warm_up = min(WARM_UP_STEPS, steps // 4)
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    return peak * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up))))
 
 
 def subset(items: list, share: float, seed: int) -> list:
@@ -148,7 +150,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        decay = min(EMA_DECAY, (step + 1) / (step + 10))
+        decay = min(EMA_DECAY, 1 - 10 / max(steps, 11), (step + 1) / (step + 10))
         with torch.no_grad():
             for ours, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
                 if ours.dtype.is_floating_point:

@@ -34,8 +34,8 @@ def models(tmp_path, monkeypatch):
 def anatomy(grid=GRID, **shares):
     """Anatomy with the given boolean masks as certain groups and nothing in the others."""
     nothing = np.zeros(grid.shape, np.uint8)
-    filled = {group: np.where(shares[group], 255, 0).astype(np.uint8) if group in shares else nothing for group in GROUPS}
-    return Anatomy(grid, ANATOMY_LABELS, nothing, filled)
+    filled = {group: np.where(mask, 255, 0).astype(np.uint8) for group, mask in shares.items()}
+    return Anatomy(grid, ANATOMY_LABELS, nothing, dict.fromkeys(GROUPS, nothing) | filled)
 
 
 def box(*sides, shape=GRID.shape):
@@ -95,9 +95,8 @@ def test_beyond_the_picture_nothing_is_known_and_the_share_is_zero():
 def test_islands_outside_the_head_are_no_brain_and_specks_are_no_ventricle():
     head, island = box((2, 14), (2, 14), (0, 5)), box((17, 20), (17, 20), (1, 3))
     ventricle, speck = box((5, 9), (5, 9), (2, 4)), box((11, 13), (11, 13), (1, 2))  # .128 and .016 mL; the limit is .1
-    found = anatomy(
-        intracranial=head | island, brain=head | island, lateral_ventricles=ventricle | speck | box((18, 20), (0, 9), (0, 4))
-    )
+    bright = ventricle | speck | box((18, 20), (0, 9), (0, 4))
+    found = anatomy(intracranial=head | island, brain=head | island, lateral_ventricles=bright)
     assert np.array_equal(found.mask("brain", GRID), head)
     assert np.array_equal(found.mask("lateral_ventricles", GRID), ventricle)
 

@@ -60,7 +60,7 @@ def test_a_bundle_tells_what_a_pipeline_needs_to_know(bundle):
 def test_only_as_many_members_are_read_as_are_asked_for(bundle):
     (bundle / "member-2.safetensors").unlink()
     assert len(load_bundle(bundle).networks(1)) == 1
-    with pytest.raises(ModelError, match="member-2.safetensors"):
+    with pytest.raises(ModelError, match=r"member-2\.safetensors"):
         load_bundle(bundle).networks()
 
 

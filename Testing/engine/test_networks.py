@@ -1,5 +1,7 @@
 """The networks are those of Kim et al. (AJNR 2024): levels, widths, gates, and what the gates do."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -21,7 +23,7 @@ def plain_parameters(width, inputs=1, outputs=1):
     def block(a, b):
         return 9 * a * b + 2 * 9 * b * b + 3 * 2 * b
 
-    down = block(inputs, levels[0]) + sum(block(a, b) for a, b in zip(levels, levels[1:], strict=False))
+    down = block(inputs, levels[0]) + sum(block(a, b) for a, b in pairwise(levels))
     up = sum(2 * c * c * 4 + c + block(2 * c, c) for c in levels[:3])
     return down + up + width * outputs + outputs
 

@@ -87,9 +87,7 @@ def bundle_of(*modules, canvas=(64, 72), in_plane_mm=PIXEL_MM):
 
 
 ORIENTED = [
-    pytest.param(
-        axes, signs, None, id="".join(("LR", "PA", "IS")[a][s > 0] for a, s in zip(axes, signs, strict=True))
-    )
+    pytest.param(axes, signs, None, id="".join(("LR", "PA", "IS")[a][s > 0] for a, s in zip(axes, signs, strict=True)))
     for axes, signs in ORIENTATIONS
 ]
 ORIENTED += [
@@ -126,7 +124,7 @@ def test_networks_see_axis_0_towards_right_and_axis_1_towards_anterior(monkeypat
 
 def test_half_a_voxel_would_have_been_seen():
     """The tolerance of the tests above is below half of the smallest voxel side."""
-    assert TOLERANCE_MM < min(*SPACING_MM, PIXEL_MM) / 2
+    assert min(*SPACING_MM, PIXEL_MM) / 2 > TOLERANCE_MM
 
 
 def test_the_networks_input_is_the_brain_over_its_median_and_background_elsewhere():
@@ -269,11 +267,13 @@ def test_the_pv_distance_and_rule_reach_the_measures(models):
     assert value(cluster, "periventricular_volume") == pytest.approx(inside(NEAR, sharp_head()).sum() * 0.009)
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 0.0}, {"threshold": 1.0}, {"pv_distance_mm": 0}, {"pv_distance_mm": 60}])
-def test_a_parameter_out_of_its_range_is_refused_before_any_network_runs(monkeypatch, models, wrong):
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("threshold", 0), ("threshold", 1), ("pv_distance_mm", 0), ("pv_distance_mm", 60)]
+)
+def test_a_parameter_out_of_its_range_is_refused_before_any_network_runs(monkeypatch, models, name, wrong):
     monkeypatch.setattr(pipeline, "find_anatomy", never)
-    with pytest.raises(InputError, match="threshold|distance"):
-        segment_wmh(sharp_head(), **wrong)
+    with pytest.raises(InputError, match=r"threshold|distance"):
+        segment_wmh(sharp_head(), **{name: wrong})
 
 
 def test_provenance_names_the_input_the_models_and_the_software(models, tmp_path):

@@ -42,7 +42,7 @@ LESION_LIMIT = 1.40625  # of the brain's median: where the logit 8 x - 13 of x =
 
 
 def threshold_network(architecture="SEUNet", slope=8.0, limit=1.625, shift=(0, 0), width=1):
-    """Network with logit slope * (x - limit) of every pixel x > 0, moved by ``shift`` pixels along (R, A), at most 6."""
+    """Network whose logit is slope * (x - limit) of a pixel x > 0, moved by up to 6 pixels, ``shift``, along (R, A)."""
     network = build({"architecture": architecture, "in_channels": 1, "out_channels": 1, "width": width})
     silence(network)
     convolutions = [block[i] for block in (network.encoder[0], network.decoder[0]) for i in (0, 3, 6)]
