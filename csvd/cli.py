@@ -80,7 +80,8 @@ def build_parser() -> Parser:
         "evaluate",
         help="compare a mask with a reference mask",
         description="Compare a lesion mask with a reference on the same grid: Dice, Hausdorff distances, volume "
-        "difference, lesion recall, precision and F1 as in the MICCAI WMH challenge and under the 40 % and 50 % hit rules.",
+        "difference, lesion recall, precision and F1 as in the MICCAI WMH challenge and under the 40 % and 50 % hit "
+        "rules.",
     )
     evaluate.add_argument("mask", metavar="MASK", help="the mask to judge; every value above 0 counts")
     evaluate.add_argument("truth", metavar="TRUTH", help="the reference mask on the same grid")

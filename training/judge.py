@@ -1,8 +1,8 @@
 """Score a lesion model on the real scans: ``python -m training.judge wmh-seunet --data ../shared/data``.
 
-Writes ``training/scores/<id>.json`` (which ``training.ship`` puts into the model card) and ``docs/accuracy.md``. Nothing
-here was trained on. The plain rule beside it, FLAIR above k times the brain median inside the brain, gets the k that
-suits these very scans best, so it is flattered.
+Writes ``training/scores/<id>.json`` (which ``training.ship`` puts into the model card) and ``docs/accuracy.md``.
+Nothing here was trained on. The plain rule beside it, FLAIR above k times the brain median inside the brain, gets the
+k that suits these very scans best, so it is flattered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 MS = "Lesjak et al. 2017, multiple sclerosis, 3D FLAIR, 1 mm MNI, skull-stripped"
 FACTORS = np.arange(1.10, 1.81, 0.05)
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
-KEPT = ("dice", "hausdorff_95", "volume_difference", "lesion_recall", "lesion_precision", "lesion_f1")
+KEPT = ("dice", "hausdorff_95", "volume_difference_percent", "lesion_recall", "lesion_precision", "lesion_f1")
 
 
 def agreement(mask: np.ndarray, truth: Image) -> dict[str, float]:
@@ -90,7 +90,7 @@ def judge(bundle: Bundle, data: Path) -> list[dict]:
         },
         {"kind": "real healthy controls, no truth", "data": "one whole head, one brain-extracted", "n": len(healthy),
          "scans": judge_volumes(bundle, healthy, data)},
-        {"kind": "real repeated visits, no full truth", "data": "Lesjak et al. 2016, multiple sclerosis, raw 3-4 mm FLAIR",
+        {"kind": "real repeated visits, no full truth", "data": "Lesjak et al. 2016, MS, raw 3-4 mm FLAIR",
          "n": len(visits), "scans": judge_volumes(bundle, visits, data)},
         {"kind": "real scan with another disease, no truth", "data": "chronic stroke, 1 mm, brain-extracted", "n": 1,
          "scans": judge_volumes(bundle, stroke, data)},
@@ -106,21 +106,21 @@ def as_markdown(bundle: Bundle, scores: list[dict]) -> str:
         "",
         f"## {scores[0]['data']} (n = {scores[0]['n']}), threshold {scores[0]['threshold']}",
         "",
-        "| scan | truth mL | found mL | Dice | HD95 mm | lesion recall | lesion precision | lesion F1 | uncertainty index | "
-        "Dice at .3 / .4 / .5 / .6 | plain rule |",
+        "| scan | truth mL | found mL | Dice | HD95 mm | lesion recall | lesion precision | lesion F1 | "
+        "uncertainty index | Dice at .3 / .4 / .5 / .6 | plain rule |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in scores[0]["scans"]:
         sweep = " / ".join(f"{value:.2f}" for value in row["dice_at"].values())
-        lines.append(
-            f"| {row['scan']} | {row['truth_ml']} | {row['total_volume']} | **{row['dice']:.3f}** | {row['hausdorff_95']} | "
-            f"{row['lesion_recall']} | {row['lesion_precision']} | {row['lesion_f1']} | {row['uncertainty_index']} | {sweep} | "
-            f"{row['plain_rule']['dice']:.3f} |"
-        )
+        names = ("hausdorff_95", "lesion_recall", "lesion_precision", "lesion_f1", "uncertainty_index")
+        cells = [row["scan"], row["truth_ml"], row["total_volume"], f"**{row['dice']:.3f}**"]
+        cells += [*(row[name] for name in names), sweep, f"{row['plain_rule']['dice']:.3f}"]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    factor = scores[0]["scans"][0]["plain_rule"]["factor"]
     lines += [
         "",
-        f"Mean Dice **{scores[0]['mean_dice']:.3f}**; the plain rule, FLAIR > {scores[0]['scans'][0]['plain_rule']['factor']} x "
-        f"brain median with the factor that suits these scans best, {scores[0]['mean_dice_plain_rule']:.3f}.",
+        f"Mean Dice **{scores[0]['mean_dice']:.3f}**; the plain rule, FLAIR > {factor} x brain median with the factor "
+        f"that suits these scans best, {scores[0]['mean_dice_plain_rule']:.3f}.",
     ]
     for group in scores[1:]:
         lines += ["", f"## {group['kind'].capitalize()}: {group['data']} (n = {group['n']})", ""]

@@ -60,8 +60,8 @@ def write(voxels: np.ndarray, path: Path, description: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--head", default="09")
-    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--head", default="10")
+    parser.add_argument("--seed", type=int, default=32)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
