@@ -21,9 +21,10 @@ MODELS = HERE.parent / "Resources" / "Models"
 
 
 def trained(name: str) -> dict:
-    """How one run was trained, from its recipe and the last line of its log."""
+    """How one run was trained: its recipe, and a dozen lines of its log."""
     recipe = read_recipe(name)
-    last = list(csv.DictReader((HERE / "runs" / name / "log.tsv").open(), delimiter="\t"))[-1]
+    log = list(csv.DictReader((HERE / "runs" / name / "log.tsv").open(), delimiter="\t"))
+    last = log[-1]
     return {
         "recipe": name,
         "start": recipe.get("start", "random weights"),
@@ -33,6 +34,7 @@ def trained(name: str) -> dict:
         "steps": int(last["step"]),
         "synthetic_slices": int(last["slices"]),
         "synthetic_training_dice": float(last["synthetic_dice"]),
+        "curve": [{k: float(row[k]) for k in ("step", "loss", "synthetic_dice")} for row in log[:: -max(1, len(log) // 12)][::-1]],
     }
 
 
