@@ -242,12 +242,12 @@ def test_members_takes_the_first_ones_and_the_result_says_how_many(models):
 
 def test_the_threshold_is_the_bundles_own_unless_one_is_given(models):
     card = read_card(models / "wmh-seunet")
-    half_sure = [threshold_network(), threshold_network(limit=100.0)]  # p = .5 in every lesion
-    write_bundle(models / "wmh-seunet", half_sure, card["network"], threshold=0.6)
+    split = [threshold_network(), threshold_network(), threshold_network(limit=100.0)]  # p = 2/3 in every lesion
+    write_bundle(models / "wmh-seunet", split, card["network"], threshold=0.7)
     assert segment_wmh(sharp_head(), device="cpu").mask.sum() == 0
-    lower = segment_wmh(sharp_head(), threshold=0.4, device="cpu")
+    lower = segment_wmh(sharp_head(), threshold=0.6, device="cpu")
     assert lower.mask.sum() > 0
-    assert lower.parameters["threshold"] == 0.4
+    assert lower.parameters["threshold"] == 0.6
     assert value(lower, "uncertainty_index") == 1  # the members are split over every voxel
 
 

@@ -365,6 +365,16 @@ def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(train
     assert any(not torch.equal(after_one[name], after_three[name]) for name in after_one)
 
 
+def test_the_average_of_the_weights_goes_on_from_the_checkpoint(training):
+    folder = run(steps=1)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    former = float(state["average"]["head.bias"])
+    state["average"]["head.bias"] += 1000
+    torch.save(state, folder / "checkpoint.pt")
+    resumed = load_file(run(steps=2, learning_rate=0.0) / "weights.safetensors")
+    assert float(resumed["head.bias"]) > former + 50
+
+
 def test_a_member_starts_from_the_weights_that_its_recipe_names(training):
     run()
     folder = run(name="member", start="tiny", steps=1, learning_rate=0.0)
