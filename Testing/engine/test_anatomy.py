@@ -171,9 +171,9 @@ def test_in_a_real_anatomy_the_ventricles_lie_inside_an_even_brain():
     assert 5 < ventricles.sum() * flair.voxel_volume_ml < 150
     assert (ventricles & ~brain).sum() <= 0.01 * ventricles.sum()
     assert (brain & ~intracranial).sum() <= 0.001 * brain.sum()
-    # cut through the middle of the brain, both halves are alike
+    # cut through the middle, both halves of the brain are alike; lateral ventricles may differ twofold in health
     right = centroid_mm(brain, flair.affine)[0]
     x = np.tensordot(flair.affine[0, :3], np.indices(brain.shape), 1) + flair.affine[0, 3]
-    for mask, tolerance in ((brain, 0.05), (ventricles, 0.35)):
+    for mask, tolerance in ((brain, 0.05), (ventricles, 1.0)):
         halves = [np.count_nonzero(mask & side) for side in (x < right, x >= right)]
         assert halves[0] == pytest.approx(halves[1], rel=tolerance)
