@@ -167,7 +167,8 @@ class Table:
 def speed_of_the_networks(table: Table, flair: Image) -> None:
     bundle = load_bundle("wmh-seunet")
     anatomy, _ = find_anatomy(flair, device="cpu")
-    stack = brain_slices(flair, anatomy, axial_grid(flair.grid, bundle.in_plane_mm))
+    grid = axial_grid(flair.grid, bundle.in_plane_mm)
+    stack = brain_slices(flair, anatomy, grid)
     members = bundle.networks()
     predictor = Predictor(members, bundle.canvas, "cpu")
     full = Predictor(members, bundle.canvas, "cpu", precision="full")
@@ -192,6 +193,7 @@ def speed_of_the_networks(table: Table, flair: Image) -> None:
     loop = plain_loop(members, cut_out(stack, BACKGROUND)) >= bundle.threshold
     whole = plain_loop(members, stack) >= bundle.threshold
     speed, same = loop_s / ours_s, dice(cut_out(ours, False), loop)
+    table.add("WMH in the masks that are compared", np.count_nonzero(ours) * grid.voxel_volume_ml, "mL")
     table.add("times faster than a plain loop that sees the same window", speed, "x", ">= 2.5", speed >= 2.5)
     table.add("  Dice of the two masks", same, "", ">= .995", same >= 0.995)
     table.add("times faster than a plain loop over whole slices", whole_s / ours_s, "x")
@@ -212,8 +214,8 @@ def whole_job(table: Table, flair: Image, folder: Path) -> None:
     print(f"The whole job (of the pipeline's time: {steps})")
     table.add("share that is not a network, pipeline", rest, "", "< .2", rest < 0.2)
     run = alone("command", str(path), str(folder / "out"))
-    rest = 1 - run["network_s"] / run["process_s"]
-    table.add("share that is not a network, whole command", rest, "", "< .2", rest < 0.2)
+    table.add("share of the whole command: networks", run["network_s"] / run["process_s"])
+    table.add("share of the whole command: loading libraries", run["load_s"] / run["process_s"])
     table.add("whole command, this machine", run["process_s"], "s", "< 30", run["process_s"] < 30)
     table.add("whole command, peak memory", run["peak_mb"] / 1e3, "GB", "< 2.5", run["peak_mb"] < 2500)
 

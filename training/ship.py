@@ -34,7 +34,10 @@ def trained(name: str) -> dict:
         "steps": int(last["step"]),
         "synthetic_slices": int(last["slices"]),
         "synthetic_training_dice": float(last["synthetic_dice"]),
-        "curve": [{k: float(row[k]) for k in ("step", "loss", "synthetic_dice")} for row in log[:: -max(1, len(log) // 12)][::-1]],
+        "curve": [
+            {k: float(row[k]) for k in ("step", "loss", "synthetic_dice")}
+            for row in log[:: -max(1, len(log) // 12)][::-1]
+        ],
     }
 
 
