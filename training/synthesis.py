@@ -22,6 +22,7 @@ from .heads import ANATOMY, ANATOMY_OF_CODE, BRAIN, CODE, HEAD, STEP_MM, TISSUES
 MAX_SUBSLICES = 5  # a slab of up to 8 mm is the mean of at most five planes: finer changes nothing visible
 WHITE = [CODE["white_matter"], CODE["lesion"], CODE["vessel"]]
 FLUID = [CODE[t] for t in ("csf", "lateral_ventricle", "third_ventricle", "fourth_ventricle")]
+FOLD = [CODE["cortex"], CODE["csf"]]
 DEEP = [CODE[t] for t in ("ventral_diencephalon", "brain_stem", "hippocampus", "cerebellar_cortex", "thalamus")]
 
 
@@ -35,10 +36,10 @@ class Settings:
     thin: float = 0.25  # share of slabs at 1 mm
     low_slices: float = 0.25  # share drawn from the whole brain; the rest lie above its base, where lesions are
     lesion_contrast: tuple[float, float] = (1.18, 1.8)  # lesion core / white matter
-    above_cortex: tuple[float, float] = (0.98, 1.15)  # the core is at least this many times the cortex
+    above_cortex: tuple[float, float] = (1.06, 1.25)  # the core is at least this many times the cortex
     target_fraction: float = 0.5  # a pixel is lesion when this share of it is
     cortex: tuple[float, float] = (1.0, 1.35)  # cortex / white matter
-    healthy: float = 0.12  # share of slabs without any lesion
+    healthy: float = 0.18  # share of slabs without any lesion
     priors: dict[str, float] = field(
         default_factory=lambda: {"halo": 0.6, "confluent": 0.4, "punctate": 0.55, "map": 0.25, "shape": 0.55}
     )
@@ -130,9 +131,9 @@ class Generator:
         self.torch_rng = torch.Generator(self.device).manual_seed(seed)
         self.noise = SmoothNoise(np.random.default_rng(seed), self.device)
         self.anatomy_of = ANATOMY_OF_CODE.to(self.device)
-        self.is_air, self.is_brain, self.is_csf, self.is_fluid, self.is_white, self.is_deep = (
+        self.is_air, self.is_brain, self.is_csf, self.is_fluid, self.is_white, self.is_deep, self.is_grey_fold = (
             torch.zeros(len(TISSUES), device=self.device).index_fill(0, torch.tensor(codes, device=self.device), 1)
-            for codes in ([CODE["air"]], BRAIN, [CODE["csf"]], FLUID, WHITE, DEEP)
+            for codes in ([CODE["air"]], BRAIN, [CODE["csf"]], FLUID, WHITE, DEEP, FOLD)
         )
 
     # Draws
@@ -260,6 +261,12 @@ class Generator:
             result.append((points[axis] - (a + b) / 2) * ratio + (u + v) / 2 + self.rng.normal(0, 3))
         return torch.stack(result)
 
+    def pulled_in(self, head: Head, points: torch.Tensor) -> torch.Tensor:
+        """Points moved outwards from the middle of the head, so that what is sampled there appears further inside."""
+        centre = head.centre.to(self.device)[:, None]
+        outward = torch.tensor([self.uniform(1.1, 1.4), self.uniform(1.05, 1.25), self.uniform(1.0, 1.2)])
+        return centre + (points - centre) * outward.to(self.device)[:, None]
+
     def flair_signal(self, slab: Slab, lesion: torch.Tensor) -> torch.Tensor:
         """Signal of a FLAIR with white matter at 1: (N,)."""
         s, rng, u = self.settings, self.rng, self.uniform
@@ -284,7 +291,7 @@ class Generator:
             brain_stem=u(0.9, 1.2),
             cerebellar_white_matter=u(0.9, 1.1),
             cerebellar_cortex=cortex * u(0.85, 1.05),
-            choroid_plexus=u(0.4, 1.5),
+            choroid_plexus=u(0.4, 1.9),
             septum=u(0.9, 1.45),
             artery=u(0.0, 1.2),
             eye=u(0.05, 0.6),
@@ -301,26 +308,37 @@ class Generator:
         is_cortex = tissue == CODE["cortex"]
         image = image * (1 + is_cortex * u(0, 0.13) * self.noise(points, u(8, 16), rng))
         to_cortex = sample(head.cortex_mm, points).float() * STEP_MM
+        ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
         white = self.is_white[tissue]
-        if rng.random() < 0.6:  # closed sulci: the maps have fluid in every sulcus, but many real ones show none
-            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-1.5, 1.0))) * u(0.5, 1.0)
+        if rng.random() < 0.75:  # closed sulci: the maps have fluid in every sulcus, but many real ones show none
+            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-2.5, 1.0))) * u(0.5, 1.0)
             image = image + self.is_csf[tissue] * closed * (cortex - csf)
+        if rng.random() < 0.7:  # folds of cortex reach deeper than in the maps: islands and ribbons in white matter
+            where = torch.sigmoid(4 * (self.noise(points, u(8, 16), rng) - u(-0.3, 1.2)))
+            folds = self.is_grey_fold[sample(head.tissue, self.pulled_in(head, points)).long()]
+            folds = folds * where * torch.sigmoid((ventricle - u(4, 10)) / 1.5) * u(0.6, 1.0)
+            image = image + white * folds * (cortex - 1)
         if rng.random() < 0.6:  # grey fades into white matter: short fibres, and folds cut at a slant
             image = image + white * (cortex - 1) * u(0.2, 1.0) * torch.exp(-to_cortex / u(0.6, 2.5))
         if rng.random() < 0.4:  # claustrum and thin folds of cortex: sheets of grey in white matter, near the cortex
             near = torch.exp(-(((to_cortex - 3) / 1.5) ** 2))
             sheet = torch.exp(-((self.noise(points, u(4, 9), rng) / u(0.05, 0.2)) ** 2))
             image = image + white * near * sheet * (cortex - 1) * u(0.4, 1.0)
+        if rng.random() < 0.3:  # tracts: streaks of white matter a little brighter than the rest
+            streak = torch.exp(-((self.noise(points, u(6, 14), rng) / u(0.1, 0.3)) ** 2))
+            image = image + white * streak * u(0, 0.16)
         if rng.random() < 0.4:  # periaqueductal grey, tegmentum, hippocampus and vermis are unevenly bright
             patches = torch.sigmoid(3 * (self.noise(points, u(3, 8), rng) - u(0.3, 1.2)))
             image = image * (1 + self.is_deep[tissue] * patches * u(0, 0.35))
-        ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
         if rng.random() < 0.6:  # the ependymal lining, pencil-thin: bright in the healthy, not counted as lesion
             image = image + white * torch.exp(-((ventricle / u(0.6, 1.3)) ** 2)) * u(0, 0.35)
         fluid = self.is_fluid[tissue]
         if rng.random() < 0.35:  # inflow of unsaturated fluid: bright patches in cisterns, sulci and ventricles
             flow = ((self.noise(points, u(3, 9), rng) - u(0.6, 1.8)) * 1.5).clamp(0, 1)
             image = image + fluid * flow * u(0.2, 1.3)
+        if rng.random() < 0.4:  # choroid plexus beyond its label: clumps that hang in the lateral ventricles
+            clumps = torch.sigmoid(4 * (self.noise(points, u(2.5, 6), rng) - u(0, 1.5)))
+            image = image + (tissue == CODE["lateral_ventricle"]) * clumps * u(0.3, 1.7)
         if rng.random() < 0.4:  # pallor around and between lesions, below what readers outline
             image = image + white * u(0.02, 0.14) * torch.sigmoid(2 * self.noise(points, u(5, 12), rng) - ventricle / 6)
         if rng.random() < 0.3:  # perivascular spaces and small cavities: dark dots in white matter
