@@ -1,0 +1,251 @@
+"""The segmentation node: hyperintensities, what a reader rejected, ventricles and brain, as arrays and back.
+
+Hyperintensities and rejected voxels share one labelmap, as Slicer's own segments do: painting one erases the other.
+Ventricles and brain have one each. Arrays are (i, j, k) on the FLAIR's voxels, whatever the Segment Editor or a file
+made of the extent of a labelmap. Labelmaps are read and written directly; no node comes into the scene for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+
+from csvd.errors import InputError
+from csvd_slicer.volumes import grid_of, image_array, own_affine, scalars_of, transform_to_world, world_affine
+
+PERIVENTRICULAR, DEEP, VENTRICLES, BRAIN = "Periventricular_WMH", "Deep_WMH", "Ventricles", "Brain"
+REJECTED = ("Not_WMH_infarct", "Not_WMH_artefact", "Not_WMH_other")
+ZONES = (PERIVENTRICULAR, DEEP, *REJECTED)  # in the order of their label values, from 1
+ALWAYS = (PERIVENTRICULAR, DEEP, VENTRICLES, BRAIN)
+HIDDEN = (VENTRICLES, BRAIN)
+LABELMAP, SURFACE = "Binary labelmap", "Closed surface"
+# A choice: a labelmap this many voxels off the FLAIR's is still the same voxels, read from a file with rounded numbers.
+SAME_VOXEL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """What the segments hold, all (i, j, k) on the FLAIR.
+
+    Attributes:
+        labels: uint8; 0 nothing, 1 periventricular, 2 deep. Each voxel counts once, and rejected ones not at all.
+        ventricles: bool.
+        rejected: uint8; 0 nothing, otherwise 1 + the index in `REJECTED`: infarct, artefact, other.
+    """
+
+    labels: np.ndarray
+    ventricles: np.ndarray
+    rejected: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool: all white matter hyperintensities."""
+        return self.labels > 0
+
+
+@cache
+def descriptions() -> dict[str, dict]:
+    """Every segment by id: name, color (0-255), layer, label value and DICOM codes."""
+    from csvd.report.segmentation import segments
+
+    ours = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))["segments"]
+    return {segment["id"]: segment for segment in (*segments(), *ours)}
+
+
+def read_segments(
+    node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode
+) -> Segments:
+    """Return what the segments hold now. A segment that somebody removed is empty.
+
+    Where segments overlap (Slicer can be told to allow it), a rejected voxel is no hyperintensity, and deep wins over
+    periventricular.
+
+    Raises:
+        InputError: the segmentation and the FLAIR do not lie in the same place, or surfaces are its source.
+    """
+    zones, ventricles = _read(node, flair, ZONES), _read(node, flair, (VENTRICLES,))
+    return Segments(np.where(zones <= 2, zones, 0), ventricles.view(bool), np.where(zones > 2, zones - 2, 0))
+
+
+def read_brain(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """Return the segment "Brain", bool (i, j, k); raises InputError as `read_segments`."""
+    return _read(node, flair, (BRAIN,)).view(bool)
+
+
+def write_segments(
+    node: slicer.vtkMRMLSegmentationNode,
+    flair: slicer.vtkMRMLScalarVolumeNode,
+    segments: Segments,
+    *,
+    brain: np.ndarray | None = None,
+    save_state: Callable[[], object] | None = None,
+) -> set[str]:
+    """Make the segments hold `segments` (and `brain`, where given), and touch only what differs.
+
+    Segments that are missing are made, with name, colour and terminology; those of rejected voxels only when there
+    are any. Segments of the reader's own keep their voxels. Surfaces in 3D follow.
+
+    Args:
+        save_state: called once before the first change and not at all without one: the Segment Editor's
+            ``saveStateForUndo`` or a vtkSegmentationHistory's ``SaveState``. Leave it out to follow an edit that the
+            Segment Editor has made and saved the state for.
+
+    Returns:
+        The ids of the segments whose voxels changed.
+
+    Raises:
+        InputError: as `read_segments`, or an array of another shape than the FLAIR.
+    """
+    zones = np.where(segments.rejected > 0, segments.rejected + np.uint8(2), segments.labels).astype(np.uint8)
+    layers = [(ZONES, zones), ((VENTRICLES,), segments.ventricles)]
+    if brain is not None:
+        layers.append(((BRAIN,), brain))
+    shape = grid_of(flair).shape
+    for ids, voxels in layers:
+        if voxels.shape != shape:
+            raise InputError(f"The array of {ids[0]} has shape {voxels.shape} and the FLAIR {shape}: use its grid.")
+    changes = [(ids, voxels, _changed(ids, voxels, _read(node, flair, ids))) for ids, voxels in layers]
+    changed = set().union(*(touched for *_, touched in changes))
+    missing = [id for id in (*ALWAYS, *REJECTED) if node.GetSegmentation().GetSegment(id) is None]
+    missing = [id for id in missing if id in ALWAYS or id in changed]
+    if not changed and not missing:
+        return set()
+
+    if save_state is not None:
+        save_state()
+    modifying = node.StartModify()
+    try:
+        for id in missing:
+            _add_segment(node, id)
+        for ids, voxels, touched in changes:
+            if touched or not set(ids).isdisjoint(missing):
+                _write(node, flair, ids, voxels)
+        segmentation = node.GetSegmentation()
+        if segmentation.ContainsRepresentation(SURFACE):
+            slicer.vtkSlicerSegmentationsModuleLogic.ReconvertAllRepresentations(node, sorted(changed))
+        for id in sorted(changed):
+            segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, id)
+    finally:
+        node.EndModify(modifying)
+    return changed
+
+
+def _changed(ids: tuple[str, ...], new: np.ndarray, old: np.ndarray) -> set[str]:
+    """Ids of the segments that gain or lose a voxel."""
+    where = new != old
+    values = np.union1d(new[where], old[where]).astype(int) if where.any() else ()
+    return {ids[value - 1] for value in values if value}
+
+
+def _read(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode, ids: tuple[str, ...]):
+    """uint8 (i, j, k): 0, or 1 + the index in `ids`; the larger where segments overlap."""
+    segmentation = node.GetSegmentation()
+    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != LABELMAP:
+        raise InputError(
+            f"{node.GetName()} is stored as surfaces, not as voxels: make the binary labelmap its source in the "
+            "Segmentations module."
+        )
+    read = np.zeros(grid_of(flair).shape, np.uint8)
+    for image, values in _labelmaps(segmentation, ids):
+        voxels = image_array(image)
+        codes = np.zeros(int(max(voxels.max(), *values)) + 1, np.uint8)
+        for value, code in values.items():
+            codes[value] = code
+        np.maximum(read, _on_flair(codes[voxels], image, node, flair), out=read)
+    return read
+
+
+def _labelmaps(segmentation: slicer.vtkSegmentation, ids: tuple[str, ...]) -> Iterator[tuple]:
+    """Each distinct labelmap of the segments `ids`, with {label value: 1 + index in `ids`}."""
+    found: dict[str, tuple] = {}
+    for code, id in enumerate(ids, start=1):
+        segment = segmentation.GetSegment(id)
+        image = segment.GetRepresentation(LABELMAP) if segment else None
+        if image is not None and not image.IsEmpty() and image.GetPointData().GetScalars() is not None:
+            found.setdefault(image.__this__, (image, {}))[1][segment.GetLabelValue()] = code
+    return iter(found.values())
+
+
+def _on_flair(voxels: np.ndarray, image, node, flair) -> np.ndarray:
+    """Bring values on the voxels of a labelmap (i, j, k) to the voxels of the FLAIR, 0 where there are none."""
+    from csvd.grid import Grid, corners, resample
+
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    start = np.array(image.GetExtent()[::2])
+    affine[:3, 3] += affine[:3, :3] @ start
+    grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(flair)
+    mapping = np.linalg.inv(target.affine) @ grid.affine
+    shift = np.rint(mapping[:3, 3]).astype(int)
+    off = (mapping @ corners(grid.shape) - corners(grid.shape))[:3] - shift[:, None]
+    if np.abs(off).max() > SAME_VOXEL:
+        if node.GetTransformNodeID() != flair.GetTransformNodeID():
+            raise InputError(
+                f"{node.GetName()} and {flair.GetName()} are under different transforms and no longer lie in the same "
+                "place: put both under the same transform."
+            )
+        return resample(voxels, grid, target, order=0, outside=0)
+    low, high = np.maximum(shift, 0), np.minimum(shift + voxels.shape, target.shape)
+    out = np.zeros(target.shape, voxels.dtype)
+    if (low < high).all():
+        to, of = (tuple(map(slice, low - by, high - by)) for by in (np.zeros(3, int), shift))
+        out[to] = voxels[of]
+    return out
+
+
+def _write(node, flair, ids: tuple[str, ...], voxels: np.ndarray) -> None:
+    """Give the segments `ids` one new labelmap; the old one stays as it is for whoever holds it."""
+    segmentation = node.GetSegmentation()
+    present = [id for id in ids if segmentation.GetSegment(id) is not None]
+    for id in present:
+        sharing: list[str] = []
+        segmentation.GetSegmentIDsSharingBinaryLabelmapRepresentation(id, sharing, False)
+        for other in set(sharing) - set(ids):
+            segmentation.SeparateSegmentLabelmap(other)
+    affine = own_affine(flair)
+    if node.GetTransformNodeID() != flair.GetTransformNodeID():
+        affine = np.linalg.inv(transform_to_world(node)) @ world_affine(flair)
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(affine.ravel())
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(voxels.shape)
+    image.SetGeometryFromImageToWorldMatrix(matrix)
+    image.GetPointData().SetScalars(scalars_of(voxels))
+    for id in present:
+        segment = segmentation.GetSegment(id)
+        segment.SetLabelValue(ids.index(id) + 1)
+        segment.AddRepresentation(LABELMAP, image)
+
+
+def _add_segment(node: slicer.vtkMRMLSegmentationNode, id: str) -> None:
+    description = descriptions()[id]
+    segment = slicer.vtkSegment()
+    segment.SetName(description["name"])
+    segment.SetColor([channel / 255 for channel in description["color"]])
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    segment.SetTerminology(_terminology(description))
+    segment.AddRepresentation(LABELMAP, slicer.vtkOrientedImageData())
+    node.GetSegmentation().AddSegment(segment, id)
+    if id in HIDDEN and node.GetDisplayNode():
+        node.GetDisplayNode().SetSegmentVisibility(id, False)
+
+
+def _terminology(description: dict) -> str:
+    from csvd.report.segmentation import CATEGORY_CONTEXT, REGION_CONTEXT
+
+    category, kind, region = (
+        (value, scheme, meaning) for scheme, value, meaning in map(description.get, ("category", "type", "region"))
+    )
+    none = ("", "", "")
+    return slicer.vtkSlicerTerminologiesModuleLogic.SerializeTerminologyEntry(
+        CATEGORY_CONTEXT, *category, *kind, *none, REGION_CONTEXT, *region, *none
+    )

@@ -1,0 +1,166 @@
+"""Volume nodes: a FLAIR out of the scene, and a map on the grid of a FLAIR into it.
+
+Arrays are (i, j, k), as everywhere in `csvd`. An Image's affine goes to the world, parent transforms included, so that
+a head keeps the orientation that the slice views show. Nodes written here lie on the volume's own voxels and under its
+own parent transform, so they move with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from csvd.errors import InputError
+
+if TYPE_CHECKING:
+    from csvd.image import Grid, Image
+
+# A choice: less is rounding in a registration, more changes a volume in mL by over 3 %.
+SCALES = 0.01
+KINDS = {
+    "vtkMRMLLabelMapVolumeNode": "is a label map",
+    "vtkMRMLVectorVolumeNode": "has several values in each voxel (colour or vectors)",
+    "vtkMRMLDiffusionWeightedVolumeNode": "is a diffusion series of several volumes",
+    "vtkMRMLMultiVolumeNode": "is a series of several volumes",
+    "vtkMRMLSequenceNode": "is a sequence of several volumes",
+}
+
+
+def image_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Image:
+    """The voxels of a volume node and where they lie in the world.
+
+    Returns:
+        Image: a copy of the voxels (i, j, k) in their own type, so that it can be worked on while the scene changes;
+        affine to world RAS mm with all parent transforms applied; ``source`` is the node's file, or its name without
+        one; ``modality`` where the subject hierarchy holds the DICOM one; a warning where a transform changes sizes.
+
+    Raises:
+        InputError: no volume, one with several values per voxel, a label map, no voxels, or a parent transform that
+        bends, slants or flattens it.
+    """
+    from csvd.image import Image
+
+    voxels = voxels_of(node)
+    scale = np.cbrt(abs(np.linalg.det(world_affine(node)[:3, :3]) / np.linalg.det(own_affine(node)[:3, :3])))
+    warnings = ()
+    if abs(scale - 1) > SCALES:
+        warnings = (
+            f"The parent transform of {node.GetName()} scales the head by {scale:.2f}: volumes are those of the "
+            "scaled head.",
+        )
+    storage = node.GetStorageNode()
+    source = (storage.GetFullNameFromFileName() if storage else "") or node.GetName()
+    return Image(np.ascontiguousarray(voxels), world_affine(node), source, warnings=warnings, modality=_modality(node))
+
+
+def grid_of(node: slicer.vtkMRMLScalarVolumeNode) -> Grid:
+    """Shape of a volume node and its affine to world RAS mm; raises InputError as `image_from_node`."""
+    from csvd.grid import Grid
+
+    return Grid(voxels_of(node).shape, world_affine(node))
+
+
+def voxels_of(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The voxels (i, j, k) of a volume node as they lie in its memory; raises InputError where there are none."""
+    if node is None:
+        raise InputError("No volume was chosen: choose the FLAIR.")
+    name, kind = node.GetName(), node.GetClassName()
+    if kind != "vtkMRMLScalarVolumeNode":
+        raise InputError(f"{name} {KINDS.get(kind, 'is no volume of grey values')}: choose a single FLAIR volume.")
+    image = node.GetImageData()
+    if image is None or not image.GetNumberOfPoints() or image.GetPointData().GetScalars() is None:
+        raise InputError(f"{name} has no voxels: load the scan again.")
+    if image.GetNumberOfScalarComponents() != 1:
+        raise InputError(f"{name} {KINDS['vtkMRMLVectorVolumeNode']}: choose a single FLAIR volume.")
+    return image_array(image)
+
+
+def image_array(image: vtk.vtkImageData) -> np.ndarray:
+    """The scalars of a VTK image as an (i, j, k) array that shares its memory."""
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
+
+
+def own_affine(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """4x4, voxel index to the node's own RAS mm, without parent transforms."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return _array(matrix)
+
+
+def world_affine(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """4x4, voxel index to world RAS mm; raises InputError where parent transforms do not keep a straight grid."""
+    from csvd.grid import LARGEST_SHEAR, shear
+
+    affine = transform_to_world(node) @ own_affine(node)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError(f"{node.GetName()} is flat or has no size in the world: remove its transform.")
+    if not shear(affine) <= LARGEST_SHEAR:
+        raise InputError(
+            f"The voxels of {node.GetName()} are slanted by its transform: harden the transform on a copy, resample "
+            "that copy, and use it, or remove the transform."
+        )
+    return affine
+
+
+def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+    """4x4, from a node's own RAS mm to the world through all its parents; raises InputError where one is not linear."""
+    matrix = vtk.vtkMatrix4x4()
+    parent = node.GetParentTransformNode()
+    if parent is not None:
+        if not parent.IsTransformToWorldLinear():
+            raise InputError(
+                f"{node.GetName()} is bent by the non-linear transform {parent.GetName()}: remove the transform, or "
+                "harden it and use the hardened volume."
+            )
+        parent.GetMatrixTransformToWorld(matrix)
+    return _array(matrix)
+
+
+def write_like(
+    node: slicer.vtkMRMLScalarVolumeNode, voxels: np.ndarray, reference: slicer.vtkMRMLScalarVolumeNode
+) -> None:
+    """Put an array (i, j, k) into a volume node, on the voxels and under the parent transform of `reference`.
+
+    The node gets new image data; what it had stays as it was, for whoever still holds it. bool becomes uint8.
+
+    Raises:
+        InputError: the array has another shape than `reference`.
+    """
+    shape = reference.GetImageData().GetDimensions() if reference.GetImageData() else None
+    if voxels.shape != shape:
+        raise InputError(f"An array of shape {voxels.shape} does not fit {reference.GetName()} of shape {shape}.")
+    image = vtk.vtkImageData()
+    image.SetDimensions(voxels.shape)
+    image.GetPointData().SetScalars(scalars_of(voxels))
+    matrix = vtk.vtkMatrix4x4()
+    reference.GetIJKToRASMatrix(matrix)
+    modifying = node.StartModify()
+    try:
+        node.SetIJKToRASMatrix(matrix)
+        node.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
+        node.SetAndObserveImageData(image)
+    finally:
+        node.EndModify(modifying)
+
+
+def scalars_of(voxels: np.ndarray) -> vtk.vtkDataArray:
+    """A VTK array that owns a copy of `voxels` (i, j, k) in VTK's order."""
+    if voxels.dtype == bool:
+        voxels = voxels.view(np.uint8)
+    scalars = numpy_to_vtk(voxels.ravel(order="F"), deep=True)
+    scalars.SetName("ImageScalars")
+    return scalars
+
+
+def _modality(node: slicer.vtkMRMLNode) -> str:
+    hierarchy = node.GetScene().GetSubjectHierarchyNode() if node.GetScene() else None
+    item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
+    return hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
+
+
+def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
