@@ -306,24 +306,26 @@ class Generator:
         # the insula and the limbic lobe.
         image = image * (1 + u(0, 0.05) * self.noise(points, u(6, 16), rng))
         is_cortex = tissue == CODE["cortex"]
+        if rng.random() < 0.7:  # the thin ribbon shares its voxels with fluid: only thick, folded grey is fully bright
+            image = image + is_cortex * (cortex - 1) * u(-0.8, 0)
         image = image * (1 + is_cortex * u(0, 0.13) * self.noise(points, u(8, 16), rng))
         to_cortex = sample(head.cortex_mm, points).float() * STEP_MM
         ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
         white = self.is_white[tissue]
         if rng.random() < 0.75:  # closed sulci: the maps have fluid in every sulcus, but many real ones show none
-            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-2.5, 1.0))) * u(0.5, 1.0)
+            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-2.5, 1.0))) * u(0.5, 1.05)
             image = image + self.is_csf[tissue] * closed * (cortex - csf)
         if rng.random() < 0.7:  # folds of cortex reach deeper than in the maps: islands and ribbons in white matter
             where = torch.sigmoid(4 * (self.noise(points, u(8, 16), rng) - u(-0.3, 1.2)))
             folds = self.is_grey_fold[sample(head.tissue, self.pulled_in(head, points)).long()]
-            folds = folds * where * torch.sigmoid((ventricle - u(4, 10)) / 1.5) * u(0.6, 1.0)
+            folds = folds * where * torch.sigmoid((ventricle - u(4, 10)) / 1.5) * u(0.6, 1.1)
             image = image + white * folds * (cortex - 1)
         if rng.random() < 0.6:  # grey fades into white matter: short fibres, and folds cut at a slant
             image = image + white * (cortex - 1) * u(0.2, 1.0) * torch.exp(-to_cortex / u(0.6, 2.5))
         if rng.random() < 0.4:  # claustrum and thin folds of cortex: sheets of grey in white matter, near the cortex
             near = torch.exp(-(((to_cortex - 3) / 1.5) ** 2))
             sheet = torch.exp(-((self.noise(points, u(4, 9), rng) / u(0.05, 0.2)) ** 2))
-            image = image + white * near * sheet * (cortex - 1) * u(0.4, 1.0)
+            image = image + white * near * sheet * (cortex - 1) * u(0.4, 1.1)
         if rng.random() < 0.3:  # tracts: streaks of white matter a little brighter than the rest
             streak = torch.exp(-((self.noise(points, u(6, 14), rng) / u(0.1, 0.3)) ** 2))
             image = image + white * streak * u(0, 0.16)
