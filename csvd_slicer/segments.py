@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -19,6 +20,9 @@ import vtk
 
 from csvd.errors import InputError
 from csvd_slicer.volumes import grid_of, image_array, own_affine, scalars_of, transform_to_world, world_affine
+
+if TYPE_CHECKING:
+    from csvd.result import Result
 
 PERIVENTRICULAR, DEEP, VENTRICLES, BRAIN = "Periventricular_WMH", "Deep_WMH", "Ventricles", "Brain"
 REJECTED = ("Not_WMH_infarct", "Not_WMH_artefact", "Not_WMH_other")
@@ -44,6 +48,12 @@ class Segments:
     ventricles: np.ndarray
     rejected: np.ndarray
 
+    @classmethod
+    def of(cls, result: Result, rejected: np.ndarray | None = None) -> Segments:
+        """The segments that show `result`, with the voxels that a reader rejected (none unless given)."""
+        none = np.zeros(result.labels.shape, np.uint8)
+        return cls(result.labels, result.ventricles, none if rejected is None else rejected)
+
     @property
     def mask(self) -> np.ndarray:
         """bool: all white matter hyperintensities."""
@@ -59,9 +69,7 @@ def descriptions() -> dict[str, dict]:
     return {segment["id"]: segment for segment in (*segments(), *ours)}
 
 
-def read_segments(
-    node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode
-) -> Segments:
+def read_segments(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> Segments:
     """Return what the segments hold now. A segment that somebody removed is empty.
 
     Where segments overlap (Slicer can be told to allow it), a rejected voxel is no hyperintensity, and deep wins over
@@ -72,6 +80,12 @@ def read_segments(
     """
     zones, ventricles = _read(node, flair, ZONES), _read(node, flair, (VENTRICLES,))
     return Segments(np.where(zones <= 2, zones, 0), ventricles.view(bool), np.where(zones > 2, zones - 2, 0))
+
+
+def remeasure(result: Result, segments: Segments) -> Result:
+    """Measure `result` anew on what the segments hold; ventricles cost a distance map and count only when changed."""
+    ventricles = None if np.array_equal(segments.ventricles, result.ventricles) else segments.ventricles
+    return result.remeasure(segments.mask, ventricles=ventricles)
 
 
 def read_brain(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:

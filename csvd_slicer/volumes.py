@@ -54,7 +54,7 @@ def image_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Image:
         )
     storage = node.GetStorageNode()
     source = (storage.GetFullNameFromFileName() if storage else "") or node.GetName()
-    return Image(np.ascontiguousarray(voxels), world_affine(node), source, warnings=warnings, modality=_modality(node))
+    return Image(np.array(voxels, order="C"), world_affine(node), source, warnings=warnings, modality=_modality(node))
 
 
 def grid_of(node: slicer.vtkMRMLScalarVolumeNode) -> Grid:

@@ -101,7 +101,12 @@ def open_bundle(path: Path) -> slicer.vtkMRMLScene:
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _list_node(scene, event, node) -> None:
     hierarchy = scene.GetSubjectHierarchyNode()
-    if hierarchy is None or scene.IsImporting() or node.GetHideFromEditors() or not any(node.IsA(name) for name in LISTED):
+    if (
+        hierarchy is None
+        or scene.IsImporting()
+        or node.GetHideFromEditors()
+        or not any(node.IsA(name) for name in LISTED)
+    ):
         return
     if not hierarchy.GetItemByDataNode(node):
         hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)

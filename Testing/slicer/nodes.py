@@ -1,7 +1,6 @@
 """FLAIR nodes of known geometry, and small Results on them. Shared by the tests of this folder."""
 
 import numpy as np
-import slicer
 import vtk
 from phantoms import OBLIQUE, oriented_affine
 

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from nodes import GEOMETRIES, SHAPE, add_flair, add_transform, add_volume, result_of
+from nodes import GEOMETRIES, SHAPE, add_flair, add_transform, add_volume, vtk_matrix
 from phantoms import oriented_affine
 
 from csvd.errors import InputError
 from csvd.report import segmentation as engine
 from csvd.result import Result
-from csvd_slicer import segments as module
 from csvd_slicer.segments import (
     ALWAYS,
     BRAIN,
@@ -21,9 +20,10 @@ from csvd_slicer.segments import (
     Segments,
     read_brain,
     read_segments,
+    remeasure,
     write_segments,
 )
-from csvd_slicer.volumes import image_array
+from csvd_slicer.volumes import image_array, image_from_node
 
 
 def add_segmentation(scene, flair, name="WMH"):
@@ -84,6 +84,22 @@ def paint(node, flair, segment_id, box, mode=slicer.vtkSlicerSegmentEditorLogic.
     return editor
 
 
+def labelmap_of(node, segment_id):
+    return node.GetSegmentation().GetSegment(segment_id).GetRepresentation(LABELMAP)
+
+
+def replace_zones(node, labelmap):
+    for id in (PERIVENTRICULAR, DEEP):
+        node.GetSegmentation().GetSegment(id).AddRepresentation(LABELMAP, labelmap)
+
+
+def with_extent(labelmap, extent):
+    other = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.CopyImage(labelmap, other, extent)
+    assert other.GetExtent() == extent
+    return other
+
+
 def test_segments_come_back_as_they_were_written(flair, scene):
     node, segments = add_segmentation(scene, flair), some_segments(rejected=True)
     brain = np.random.default_rng(1).random(SHAPE) > 0.5
@@ -132,13 +148,7 @@ def test_painting_one_zone_erases_the_other_and_no_voxel_counts_twice(written):
 
 def test_an_edit_outside_the_layers_extent_and_a_cropped_layer_are_read_in_place(written):
     flair, node, segments = written
-    image = node.GetSegmentation().GetSegment(DEEP).GetRepresentation(LABELMAP)
-    cropped = slicer.vtkOrientedImageData()
-    extent = (18, 36, 20, 29, 2, 4)
-    slicer.vtkOrientedImageDataResample.CopyImage(image, cropped, extent)
-    assert cropped.GetExtent() == extent
-    for id in (PERIVENTRICULAR, DEEP):
-        node.GetSegmentation().GetSegment(id).AddRepresentation(LABELMAP, cropped)
+    replace_zones(node, with_extent(labelmap_of(node, DEEP), (18, 36, 20, 29, 2, 4)))
     expected = np.zeros(SHAPE, np.uint8)
     expected[18:37, 20:30, 2:5] = segments.labels[18:37, 20:30, 2:5]
     assert np.array_equal(read_segments(node, flair).labels, expected)
@@ -149,30 +159,20 @@ def test_an_edit_outside_the_layers_extent_and_a_cropped_layer_are_read_in_place
 
 def test_a_labelmap_beyond_the_flair_is_read_where_they_meet(written):
     flair, node, segments = written
-    image = node.GetSegmentation().GetSegment(DEEP).GetRepresentation(LABELMAP)
-    larger = slicer.vtkOrientedImageData()
-    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, image, larger)
-    slicer.vtkOrientedImageDataResample.CopyImage(image, larger, (-5, 44, -3, 52, -1, 9))
-    for id in (PERIVENTRICULAR, DEEP):
-        node.GetSegmentation().GetSegment(id).AddRepresentation(LABELMAP, larger)
-    assert larger.GetExtent() == (-5, 44, -3, 52, -1, 9)
+    replace_zones(node, with_extent(labelmap_of(node, DEEP), (-5, 44, -3, 52, -1, 9)))
     assert same(read_segments(node, flair), segments)
 
 
 def test_a_finer_labelmap_is_read_voxel_centre_by_voxel_centre(written):
     flair, node, segments = written
+    affine = GEOMETRIES["oblique"] @ np.diag([1 / 3, 1 / 3, 1, 1])
+    affine[:3, 3] -= affine[:3, :2].sum(axis=1)
     finer = slicer.vtkOrientedImageData()
-    image = node.GetSegmentation().GetSegment(DEEP).GetRepresentation(LABELMAP)
-    finer.DeepCopy(image)
-    finer.SetExtent(0, 3 * SHAPE[0] - 1, 0, 3 * SHAPE[1] - 1, 0, SHAPE[2] - 1)
-    spacing, origin = np.array(image.GetSpacing()), np.array(image.GetOrigin())
-    directions = np.array([[image.GetDirectionMatrix().GetElement(r, c) for c in range(3)] for r in range(3)])
-    finer.SetSpacing(spacing / (3, 3, 1))
-    finer.SetOrigin(origin - directions @ (spacing / 3 * (1, 1, 0)))
+    finer.SetDimensions(3 * SHAPE[0], 3 * SHAPE[1], SHAPE[2])
+    finer.SetGeometryFromImageToWorldMatrix(vtk_matrix(affine))
     finer.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     image_array(finer)[:] = segments.labels.repeat(3, 0).repeat(3, 1)
-    for id in (PERIVENTRICULAR, DEEP):
-        node.GetSegmentation().GetSegment(id).AddRepresentation(LABELMAP, finer)
+    replace_zones(node, finer)
     assert same(read_segments(node, flair), segments)
 
 
@@ -181,12 +181,8 @@ def test_overlapping_segments_count_once_and_a_rejected_voxel_not_at_all(written
     write_segments(node, flair, some_segments(rejected=True))
     for id in ("Not_WMH_other", DEEP):
         node.GetSegmentation().SeparateSegmentLabelmap(id)
-    image_array(node.GetSegmentation().GetSegment(DEEP).GetRepresentation(LABELMAP))
-    editor = slicer.vtkSlicerSegmentEditorLogic
     for id, box in ((DEEP, np.s_[20:23, 22:27, 3]), ("Not_WMH_other", np.s_[22:24, 22:27, 3])):
-        labelmap = node.GetSegmentation().GetSegment(id).GetRepresentation(LABELMAP)
-        grown = slicer.vtkOrientedImageData()
-        slicer.vtkOrientedImageDataResample.CopyImage(labelmap, grown, (0, 39, 0, 49, 0, 7))
+        grown = with_extent(labelmap_of(node, id), (0, 39, 0, 49, 0, 7))
         image_array(grown)[box] = node.GetSegmentation().GetSegment(id).GetLabelValue()
         node.GetSegmentation().GetSegment(id).AddRepresentation(LABELMAP, grown)
     read = read_segments(node, flair)
@@ -194,20 +190,20 @@ def test_overlapping_segments_count_once_and_a_rejected_voxel_not_at_all(written
     assert (read.labels[22:24, 22:27, 3] == 0).all()
     assert (read.rejected[22:24, 22:27, 3] == 3).all()
     assert (read.labels[24, 22:27, 3] == 1).all()
-    assert editor is not None
 
 
 def test_only_what_differs_is_written(written):
     flair, node, segments = written
-    layers = {id: node.GetSegmentation().GetSegment(id).GetRepresentation(LABELMAP) for id in ALWAYS}
+    layers = {id: labelmap_of(node, id) for id in ALWAYS}
     saved = []
-    assert write_segments(node, flair, segments, brain=np.ones(SHAPE, bool), save_state=lambda: saved.append(1)) == set()
+    assert (
+        write_segments(node, flair, segments, brain=np.ones(SHAPE, bool), save_state=lambda: saved.append(1)) == set()
+    )
     assert saved == []
     less = Segments(np.where(segments.labels == 2, 0, segments.labels), segments.ventricles, segments.rejected)
     assert write_segments(node, flair, less, save_state=lambda: saved.append(1)) == {DEEP}
     assert saved == [1]
-    kept = {id for id in ALWAYS if node.GetSegmentation().GetSegment(id).GetRepresentation(LABELMAP) is layers[id]}
-    assert kept == {VENTRICLES, BRAIN}
+    assert {id for id in ALWAYS if labelmap_of(node, id) is layers[id]} == {VENTRICLES, BRAIN}
 
 
 def test_a_write_is_one_step_of_undo_and_of_redo(written):
@@ -280,8 +276,7 @@ def test_a_change_is_told_to_who_observes_the_segmentation(written):
     write_segments(node, flair, Segments(np.roll(segments.labels, 1, 0), segments.ventricles, segments.rejected))
     assert told
     told.clear()
-    labelmap = node.GetSegmentation().GetSegment(DEEP).GetRepresentation(LABELMAP)
-    labelmap.Modified()
+    labelmap_of(node, DEEP).Modified()
     assert told
 
 
@@ -335,19 +330,16 @@ def test_an_edit_of_a_large_scan_is_read_measured_and_written_in_a_third_of_a_se
     brain[40:280, 40:280, 2:44] = True
     ventricles[130:190, 110:210, 18:28] = True
     probability[110:210, 90:230, 14:32] = rng.random((100, 140, 18), np.float32)
-    from csvd_slicer.volumes import image_from_node
-
     result = Result.from_probability(image_from_node(flair), probability, ventricles, brain)
     node = add_segmentation(scene, flair)
-    zeros = np.zeros(shape, np.uint8)
-    write_segments(node, flair, Segments(result.labels, result.ventricles, zeros), brain=brain)
+    write_segments(node, flair, Segments.of(result), brain=brain)
     took = []
     for k in range(5):
         paint(node, flair, DEEP, np.s_[60:70, 60 + 4 * k : 64 + 4 * k, 20])
         start = time.perf_counter()
         read = read_segments(node, flair)
-        result = result.remeasure(read.mask, ventricles=None if np.array_equal(read.ventricles, result.ventricles) else read.ventricles)
-        write_segments(node, flair, Segments(result.labels, result.ventricles, read.rejected))
+        result = remeasure(result, read)
+        write_segments(node, flair, Segments.of(result, read.rejected))
         took.append(time.perf_counter() - start)
-    print([round(t, 3) for t in took])
+    # The machine may be busy with other things: what the code needs is the quickest of the five.
     assert min(took) < 0.3
