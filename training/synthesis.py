@@ -225,7 +225,7 @@ class Generator:
             return torch.zeros_like(depth)
         ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
         cortex = sample(head.cortex_mm, points).float() * STEP_MM
-        allowed = self.is_white[tissue] * (cortex > self.uniform(0.5, 3.0))
+        allowed = self.is_white[tissue] * (cortex > self.uniform(0.5, 4.5))  # short fibres are mostly spared
         if rng.random() < priors["halo"]:
             # A halo around the ventricles whose reach wanders, thicker at the horns: caps, bands, grade 3 extensions.
             reach = np.exp(rng.normal(1.2, 0.7))
@@ -237,7 +237,7 @@ class Generator:
             rough = self.uniform(0.2, 0.6)
             length = self.uniform(5, 11)
             texture = (1 - rough) * self.noise(points, length, rng) + rough * self.noise(points, length / 2.5, rng)
-            level = self.uniform(0.6, 1.7) + self.uniform(0, 0.05) * ventricle
+            level = self.uniform(0.5, 1.5) + self.uniform(0.01, 0.08) * ventricle
             depth = torch.maximum(depth, (texture - level) * length)
         if rng.random() < priors["punctate"]:
             length = self.uniform(1.5, 3.5)
@@ -260,6 +260,11 @@ class Generator:
             ratio = (v - u) / (b - a) * np.exp(self.rng.normal(0, 0.06))
             result.append((points[axis] - (a + b) / 2) * ratio + (u + v) / 2 + self.rng.normal(0, 3))
         return torch.stack(result)
+
+    def eccentricity(self, head: Head, points: torch.Tensor) -> torch.Tensor:
+        """0 in the middle of the brain, about 1 on its surface: the radius in an ellipsoid that fits its box."""
+        half = torch.tensor([(b - a) / 2 for a, b in head.brain_box])
+        return ((points - head.centre.to(self.device)[:, None]) / half.to(self.device)[:, None]).norm(dim=0)
 
     def pulled_in(self, head: Head, points: torch.Tensor) -> torch.Tensor:
         """Points moved outwards from the middle of the head, so that what is sampled there appears further inside."""
@@ -313,12 +318,15 @@ class Generator:
         ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
         white = self.is_white[tissue]
         if rng.random() < 0.75:  # closed sulci: the maps have fluid in every sulcus, but many real ones show none
-            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-2.5, 1.0))) * u(0.5, 1.05)
+            closed = torch.sigmoid(3 * (self.noise(points, u(6, 16), rng) - u(-2.5, 1.0)))
+            if rng.random() < 0.5:  # their deep ends first
+                closed = torch.maximum(closed, torch.sigmoid(20 * (u(0.6, 1.0) - self.eccentricity(head, points))))
+            closed = closed * u(0.5, 1.05)
             image = image + self.is_csf[tissue] * closed * (cortex - csf)
-        if rng.random() < 0.7:  # folds of cortex reach deeper than in the maps: islands and ribbons in white matter
-            where = torch.sigmoid(4 * (self.noise(points, u(8, 16), rng) - u(-0.3, 1.2)))
+        if rng.random() < 0.8:  # folds of cortex reach deeper than in the maps: islands and ribbons in white matter
+            where = torch.sigmoid(4 * (self.noise(points, u(8, 16), rng) - u(-0.8, 1.0)))
             folds = self.is_grey_fold[sample(head.tissue, self.pulled_in(head, points)).long()]
-            folds = folds * where * torch.sigmoid((ventricle - u(4, 10)) / 1.5) * u(0.6, 1.1)
+            folds = folds * where * torch.sigmoid((ventricle - u(3, 9)) / 1.5) * u(0.6, 1.1)
             image = image + white * folds * (cortex - 1)
         if rng.random() < 0.6:  # grey fades into white matter: short fibres, and folds cut at a slant
             image = image + white * (cortex - 1) * u(0.2, 1.0) * torch.exp(-to_cortex / u(0.6, 2.5))
