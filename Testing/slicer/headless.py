@@ -84,6 +84,7 @@ def new_scene() -> slicer.vtkMRMLScene:
     """Close the scene, as File > Close Scene does, and return it empty but for singletons and colour tables."""
     scene = boot()
     scene.Clear(False)
+    scene.GetSubjectHierarchyNode()  # made on demand
     return scene
 
 
@@ -100,21 +101,15 @@ def open_bundle(path: Path) -> slicer.vtkMRMLScene:
 
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _list_node(scene, event, node) -> None:
-    hierarchy = scene.GetSubjectHierarchyNode()
-    if (
-        hierarchy is None
-        or scene.IsImporting()
-        or node.GetHideFromEditors()
-        or not any(node.IsA(name) for name in LISTED)
-    ):
+    if scene.IsImporting() or node.GetHideFromEditors() or not any(node.IsA(name) for name in LISTED):
         return
+    hierarchy = scene.GetSubjectHierarchyNode()
     if not hierarchy.GetItemByDataNode(node):
         hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
 
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _unlist_node(scene, event, node) -> None:
-    hierarchy = scene.GetSubjectHierarchyNode()
-    item = hierarchy.GetItemByDataNode(node) if hierarchy and not scene.IsClosing() else 0
-    if item:
-        hierarchy.RemoveItem(item, False, False)
+    hierarchy = None if scene.IsClosing() else scene.GetSubjectHierarchyNode()
+    if hierarchy is not None and hierarchy.GetItemByDataNode(node):
+        hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)

@@ -11,9 +11,9 @@ from csvd_slicer.volumes import image_from_node, scalars_of
 SHAPE, SPACING_MM = (40, 50, 8), (1.0, 1.2, 4.0)
 GEOMETRIES = {
     "axial": oriented_affine((0, 1, 2), (1, 1, 1), SPACING_MM, SHAPE),
-    "oblique": oriented_affine((0, 1, 2), (-1, 1, 1), SPACING_MM, SHAPE, OBLIQUE),
-    "left-handed": oriented_affine((0, 1, 2), (-1, -1, -1), SPACING_MM, SHAPE, OBLIQUE),
-    "sagittal": oriented_affine((1, 2, 0), (1, -1, 1), SPACING_MM, SHAPE),
+    "oblique": oriented_affine((0, 1, 2), (-1, -1, 1), SPACING_MM, SHAPE, OBLIQUE),
+    "left-handed": oriented_affine((0, 1, 2), (-1, 1, 1), SPACING_MM, SHAPE, OBLIQUE),
+    "sagittal": oriented_affine((1, 2, 0), (-1, -1, 1), SPACING_MM, SHAPE),
 }
 
 

@@ -177,7 +177,7 @@ def test_a_finer_labelmap_is_read_voxel_centre_by_voxel_centre(written):
 
 
 def test_overlapping_segments_count_once_and_a_rejected_voxel_not_at_all(written):
-    flair, node, segments = written
+    flair, node, _ = written
     write_segments(node, flair, some_segments(rejected=True))
     for id in ("Not_WMH_other", DEEP):
         node.GetSegmentation().SeparateSegmentLabelmap(id)

@@ -1,0 +1,52 @@
+"""Probability and uncertainty as volume nodes that lie over the FLAIR: coloured, and clear where there is nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from csvd_slicer.volumes import write_like
+
+# A choice: below this a map is clear, so that the FLAIR shows; lesion borders are far above it.
+CLEAR_BELOW = 0.01
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a map from 0 to 1 is shown: a colour table that every scene has, and its unit (UCUM code and meaning)."""
+
+    name: str
+    color_node_id: str
+    unit: tuple[str, str]
+
+
+PROBABILITY = Look("WMH probability", "vtkMRMLPETProceduralColorNodePET-Heat", ("1", "no units"))
+UNCERTAINTY = Look("WMH uncertainty", "vtkMRMLColorTableNodeCool1", ("bit", "bit"))
+
+
+def write_map(
+    node: slicer.vtkMRMLScalarVolumeNode, voxels: np.ndarray, flair: slicer.vtkMRMLScalarVolumeNode, look: Look
+) -> None:
+    """Put a map, float32 (i, j, k) from 0 to 1, into `node`.
+
+    Colours, window and threshold of display are set when the node has none yet: what a reader changed stays. Voxels
+    are shown as they are, not interpolated, since a mask is made of voxels.
+    """
+    write_like(node, voxels, flair)
+    if node.GetVoxelValueUnits() is None:
+        code, meaning = look.unit
+        units = slicer.vtkCodedEntry()
+        units.SetValueSchemeMeaning(code, "UCUM", meaning)
+        node.SetVoxelValueUnits(units)
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID(look.color_node_id)
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(0, 1)
+        display.AutoThresholdOff()
+        display.SetThreshold(CLEAR_BELOW, 1)
+        display.ApplyThresholdOn()
+        display.InterpolateOff()
