@@ -356,7 +356,7 @@ class Generator:
             image = image * (1 - white * dots * u(0.2, 0.7))
         core = max(u(*s.lesion_contrast), cortex * u(*s.above_cortex))
         texture = u(0, 0.1) * self.noise(points, u(2, 6), rng) + u(0, 0.12) * self.noise(points, u(8, 14), rng)
-        bright = (core + (core - 1) * 3 * texture).clamp(min=1.06)
+        bright = core + (core - 1) * (2 * texture).clamp(min=-0.5)
         if rng.random() < 0.12:  # a cavity inside a large lesion
             cavity = torch.sigmoid((self.noise(points, u(2, 4), rng) - u(1.2, 2.2)) * 5)
             bright = bright * (1 - cavity) + csf * cavity
