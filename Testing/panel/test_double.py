@@ -1,0 +1,478 @@
+"""The double accepts what Slicer accepts and refuses what Slicer refuses; otherwise a panel's test proves nothing."""
+
+import functools
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import Annotated
+
+import ctk
+import numpy as np
+import pytest
+import qt
+import slicer
+import vtk
+from double.facts import CLASSES, NotInSlicer
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+SAMPLE = Path(__file__).parent / "sample" / "PanelSample.py"
+
+
+@pytest.fixture
+def panel(load_panel):
+    return load_panel(SAMPLE)
+
+
+@pytest.fixture
+def volume(fresh_slicer):
+    """4x3x2 voxels, 5 of them brighter than .5, oblique."""
+    voxels = np.zeros((2, 3, 4))
+    voxels[0, 0, :] = 0.9
+    voxels[1, 2, 3] = 0.8
+    matrix = np.array([[0, -2, 0, 5], [0.6, 0, -0.8, 6], [0.8, 0, 0.6, 7], [0, 0, 0, 1.0]])
+    return slicer.util.addVolumeFromArray(voxels, ijkToRAS=matrix, name="flair")
+
+
+def rows(table):
+    return [tuple(table.item(r, c).text() for c in range(2)) for r in range(table.rowCount)]
+
+
+# --- a panel at work ---
+
+
+def test_apply_measures_and_an_edit_is_measured_again(panel, volume, dialogs, wait_until):
+    ui = panel.ui
+    assert not ui.applyButton.enabled
+    assert ui.applyButton.toolTip == "Choose a volume first"
+    ui.inputSelector.setCurrentNode(volume)
+    assert ui.applyButton.enabled
+
+    dialogs.answer("confirmYesNoDisplay", True)
+    ui.applyButton.click()
+    assert dialogs.texts("confirmYesNoDisplay") == ["Overwrite the edited segments?"]
+    assert rows(ui.lesionTable) == [("Bright", "5"), ("Dark", "19")]
+    assert ui.progressBar.value == 100
+    assert ui.segmentsView.displayedSegmentIDs() == ("Bright", "Dark")
+    assert ui.editor.currentSegmentID() == "Bright"
+
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(panel.segmentation, "Bright", volume)
+    mask[0, 0, 0] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, panel.segmentation, "Bright", volume)
+    wait_until(lambda: rows(ui.lesionTable)[0] == ("Bright", "4"))
+
+
+def test_parameters_are_bound_both_ways(panel):
+    ui, parameters = panel.ui, panel.parameters
+    assert (ui.thresholdSlider.value, ui.thresholdSlider.minimum, ui.thresholdSlider.maximum) == (0.5, 0, 1)
+    assert (ui.voxelsSpinBox.value, ui.voxelsSpinBox.minimum, ui.voxelsSpinBox.maximum) == (3, 1, 50)
+    assert [ui.deviceComboBox.itemText(i) for i in range(ui.deviceComboBox.count)] == ["auto", "cpu", "cuda"]
+    assert ui.ruleComboBox.currentText == "CONTACT"
+
+    ui.thresholdSlider.value = 0.25
+    ui.mirrorCheckBox.click()
+    ui.deviceComboBox.setCurrentIndex(2)
+    ui.ruleComboBox.currentText = "DISTANCE"
+    assert (parameters.threshold, parameters.mirroring, parameters.device) == (0.25, False, "cuda")
+    assert parameters.rule.value == "distance"
+    assert parameters.parameterNode.GetParameter("threshold") == "0.25"
+
+    parameters.threshold = 0.75
+    parameters.minimumVoxels = 7
+    parameters.device = "cpu"
+    assert (ui.thresholdSlider.value, ui.voxelsSpinBox.value, ui.deviceComboBox.currentText) == (0.75, 7, "cpu")
+
+    with pytest.raises(ValueError, match="within"):
+        parameters.threshold = 1.5
+    with pytest.raises(TypeError):
+        parameters.minimumVoxels = "7"
+    panel.parameters.disconnectGui(panel.guiTag)
+    ui.thresholdSlider.value = 0.1
+    assert parameters.threshold == 0.75
+
+
+def test_connections_of_the_ui_file(panel):
+    assert panel.ui.inputSelector.enabled  # given the scene through mrmlSceneChanged
+    assert panel.ui.deviceComboBox.enabled
+    panel.ui.mirrorCheckBox.checked = False
+    assert not panel.ui.deviceComboBox.enabled
+
+
+def test_node_selector_follows_the_scene(panel, volume):
+    selector = panel.ui.inputSelector
+    seen = []
+    selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: seen.append(node and node.GetName()))
+    selector.setCurrentNode(volume)
+    hidden = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "hidden")
+    hidden.SetHideFromEditors(True)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "a model")
+    assert selector.nodeCount() == 1
+    slicer.mrmlScene.RemoveNode(volume)
+    assert selector.currentNode() is None
+    assert seen == ["flair", None]
+
+    without_none = slicer.qMRMLNodeComboBox()
+    without_none.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    assert not without_none.enabled
+    without_none.setMRMLScene(slicer.mrmlScene)
+    assert without_none.addNode().GetName() == without_none.currentNode().GetName()
+
+
+def test_closing_the_scene_renews_the_parameters(panel, volume):
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.parameters.threshold = 0.9
+    slicer.mrmlScene.Clear(False)
+    assert panel.parameters.inputVolume is None
+    assert panel.ui.thresholdSlider.value == 0.5
+    assert not panel.ui.applyButton.enabled
+
+
+def test_life_cycle(load_panel):
+    panel = load_panel(SAMPLE)
+    module = slicer.modules.panelsample
+    assert module.title == "Panel sample"
+    assert module.dependencies == ("Segmentations",)
+    assert slicer.modules.PanelSampleWidget is panel
+    assert module.widgetRepresentation().self() is panel
+    assert panel.parent.isEntered
+    panel.parent.exit()
+    assert panel.parameters is None
+    panel.parent.enter()
+    assert panel.parameters is not None
+
+
+def test_shortcut_table_and_segment_editor(panel, volume, dialogs):
+    dialogs.answer("confirmYesNoDisplay", True)
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.applyButton.click()
+    panel.nextShortcut.activated()
+    panel.nextShortcut.activated()
+    assert panel.ui.statusLabel.text == "Dark"
+
+    editor = panel.ui.editor
+    editor.setActiveEffectByName("Erase")
+    editor.activeEffect().setParameter("BrushDiameterIsRelative", 0)
+    assert editor.mrmlSegmentEditorNode().GetAttribute("Erase.BrushDiameterIsRelative") == "0"
+    editor.saveStateForUndo()
+    panel.segmentation.GetSegmentation().RemoveSegment("Bright")
+    assert editor.currentSegmentID() == "Dark"
+    editor.undo()
+    assert panel.ui.segmentsView.segmentCount == 2
+    panel.ui.show3DButton.click()
+    assert panel.segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_slice_views_only_where_asked_for(slicer_app, layout_manager):
+    assert layout_manager.sliceViewNames() == ("Red", "Yellow", "Green")
+    node = layout_manager.sliceWidget("Red").mrmlSliceNode()
+    node.JumpSliceByCentering(1, 2, 3)
+    assert node.GetSliceToRAS().GetElement(2, 3) == 3
+    slicer_app.setLayoutManager(None)
+    assert slicer_app.layoutManager() is None
+    assert slicer.util.mainWindow() is None
+
+
+def test_picture_of_the_panel(panel, picture):
+    opened = qt.QImage(str(picture(panel.parent)))
+    panel.ui.inputsButton.collapsed = True
+    closed = qt.QImage(str(picture(panel.parent)))
+    assert closed.height() < opened.height()
+    assert not panel.ui.thresholdSlider.visible
+    colours = {opened.pixel(x, y) for x in range(0, opened.width(), 3) for y in range(0, opened.height(), 3)}
+    assert len(colours) > 20  # a blank picture has one
+
+
+# --- what PythonQt does and plain PySide does not ---
+
+
+def test_slots_get_as_many_arguments_as_they_declare():
+    button, seen = qt.QPushButton(), []
+    button.clicked.connect(lambda: seen.append("none"))
+    button.clicked.connect(lambda checked=None: seen.append(checked))
+    button.connect("clicked()", lambda checked=None: seen.append(checked))
+    button.clicked.connect(functools.partial(seen.append))
+    button.click()
+    assert seen == ["none", False, None, False]
+    button.clicked.disconnect()
+    button.click()
+    assert len(seen) == 4
+
+
+def test_names_enums_and_underscores():
+    box = qt.QComboBox()
+    box.name = "device"
+    assert box.objectName == "device"
+    label = qt.QLabel("x")
+    label.alignment = qt.Qt.AlignRight | qt.Qt.AlignTop
+    assert label.alignment == 0x22
+    assert qt.QDialog.exec_ is not None
+    parent = qt.QWidget()
+    label.setParent(parent)
+    label.name = "inner"
+    assert parent.inner is label  # a child is found by its objectName
+
+
+def test_a_subclass_may_have_attributes_and_override_events():
+    class Filter(qt.QObject):
+        def __init__(self):
+            super().__init__()
+            self.types = []
+
+        def eventFilter(self, watched, event):
+            self.types.append(event.type())
+            return super().eventFilter(watched, event)
+
+    button, events = qt.QPushButton(), Filter()
+    button.installEventFilter(events)
+    button.resize(50, 60)
+    button.grab()
+    assert qt.QEvent.Paint in events.types
+
+
+def test_ownership():
+    lonely = qt.QLabel()
+    native = weakref.ref(lonely._native)
+    parent = qt.QWidget()
+    kept = weakref.ref(qt.QLabel(parent)._native)
+    del lonely
+    gc.collect()
+    assert native() is None
+    assert kept() is not None
+
+
+def test_an_exception_in_a_slot_is_kept_for_the_test(panel, slot_errors, wait_until):
+    panel.ui.mirrorCheckBox.toggled.connect(lambda: 1 / 0)
+    panel.ui.mirrorCheckBox.click()
+    assert "ZeroDivisionError" in slot_errors.pop()
+    qt.QTimer.singleShot(0, lambda: {}["missing"])
+    wait_until(lambda: slot_errors)
+    assert "KeyError" in slot_errors.pop()
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode")
+    node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda: None)  # VTK gives it caller and event
+    node.Modified()
+    assert "TypeError" in slot_errors.pop()
+
+
+def test_a_question_without_an_answer_fails_the_test(panel, volume, slot_errors, dialogs):
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.applyButton.click()
+    # tryWithErrorDisplay shows it and raises it again
+    assert "waits for the user" in dialogs.texts("errorDisplay")[0]
+    assert "waits for the user" in slot_errors.pop()
+
+
+def test_the_event_loop_turns_while_a_thread_works(wait_until):
+    beats, done = [], threading.Event()
+    timer = qt.QTimer()
+    timer.connect("timeout()", lambda: beats.append(1))
+    timer.start(5)
+    threading.Timer(0.1, done.set).start()
+    wait_until(done.is_set)
+    assert len(beats) >= 5
+
+
+def test_pip_ensure_is_recorded():
+    slicer.packaging.pip_ensure(["torch>=2.8"], requester="PanelSample")
+    assert slicer.packaging.calls == [("pip_ensure", {"requirements": ["torch>=2.8"], "requester": "PanelSample"})]
+    with pytest.raises(TypeError):
+        slicer.packaging.pip_ensure(["torch"], quiet=True)
+
+
+def test_settings_stay_out_of_the_home_folder(slicer_app):
+    settings = qt.QSettings()
+    settings.setValue("PanelSample/Device", "cpu")
+    assert settings.value("PanelSample/Device") == "cpu"
+    assert settings.fileName().startswith(slicer_app.temporaryPath)
+
+
+# --- what Slicer refuses ---
+
+
+def combo():
+    box = slicer.qMRMLNodeComboBox()
+    box.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    return box
+
+
+WRONG = {
+    "unknown class of Qt": (NotInSlicer, lambda: qt.QPushButon()),
+    "class in the wrong module": (NotInSlicer, lambda: ctk.QWidget()),
+    "unknown class of Slicer": (AttributeError, lambda: slicer.qMRMLNodeCombo()),
+    "class that Python cannot build": (NotInSlicer, lambda: slicer.qSlicerApplication()),
+    "constructor with a wrong argument": (ValueError, lambda: qt.QTimer("name")),
+    "constructor with keywords": (TypeError, lambda: qt.QPushButton(text="Apply")),
+    "property called": (TypeError, lambda: qt.QPushButton("Apply").text()),
+    "property called on a CTK widget": (TypeError, lambda: ctk.ctkSliderWidget().value()),
+    "property called on a Slicer widget": (TypeError, lambda: combo().noneEnabled()),
+    "unknown property read": (NotInSlicer, lambda: qt.QLabel().caption),
+    "unknown property written": (NotInSlicer, lambda: setattr(qt.QLabel(), "caption", "x")),
+    "new attribute on a plain widget": (NotInSlicer, lambda: setattr(qt.QWidget(), "logic", object())),
+    "read-only property written": (NotInSlicer, lambda: setattr(qt.QComboBox(), "count", 3)),
+    "read-only property of Slicer": (NotInSlicer, lambda: setattr(slicer.qMRMLSegmentsTableView(), "segmentCount", 3)),
+    "number for a text": (NotInSlicer, lambda: setattr(qt.QLabel(), "text", 5)),
+    "numpy integer for an int": (NotInSlicer, lambda: setattr(qt.QSpinBox(), "value", np.int64(3))),
+    "None for a text": (NotInSlicer, lambda: setattr(qt.QLabel(), "toolTip", None)),
+    "unknown method": (NotInSlicer, lambda: combo().setNode(None)),
+    "C++ method that is not wrapped": (NotInSlicer, lambda: combo().setNodeTypes(["vtkMRMLModelNode"])),
+    "too few arguments": (ValueError, lambda: qt.QWidget().setEnabled()),
+    "too many arguments": (ValueError, lambda: qt.QLabel().setText("a", "b")),
+    "argument of a wrong type": (ValueError, lambda: qt.QLabel().setText(5)),
+    "node of a wrong class": (
+        ValueError,
+        lambda: slicer.qMRMLSegmentationShow3DButton().setSegmentationNode(slicer.vtkMRMLModelNode()),
+    ),
+    "scene given to a widget without one": (
+        NotInSlicer,
+        lambda: slicer.qMRMLSegmentationShow3DButton().setMRMLScene(slicer.mrmlScene),
+    ),
+    "keyword argument": (TypeError, lambda: qt.QLabel().setText(text="a")),
+    "unknown signal": (NotInSlicer, lambda: qt.QPushButton().connect("clickd()", print)),
+    "unknown signal by attribute": (NotInSlicer, lambda: combo().nodeChanged.connect(print)),
+    "signal with wrong arguments": (NotInSlicer, lambda: ctk.ctkSliderWidget().connect("valueChanged(int)", print)),
+    "overload that is not there": (NotInSlicer, lambda: combo().connect("currentNodeChanged(QString)", print)),
+    "signal without its arguments": (NotInSlicer, lambda: qt.QSpinBox().connect("valueChanged", print)),
+    "disconnecting an unknown signal": (NotInSlicer, lambda: qt.QTimer().disconnect("timeOut()", print)),
+    "connecting to what cannot be called": (TypeError, lambda: qt.QTimer().connect("timeout()", 5)),
+    "emitting with a wrong argument": (ValueError, lambda: qt.QCheckBox().toggled("yes")),
+    "slot of the receiver that is not there": (
+        NotInSlicer,
+        lambda: qt.QPushButton().connect("clicked()", qt.QLabel(), "explode()"),
+    ),
+    "slot that does not fit the signal": (
+        NotInSlicer,
+        lambda: qt.QPushButton().connect("clicked()", qt.QLabel(), "setText(QString)"),
+    ),
+    "unknown enum value": (NotInSlicer, lambda: qt.QSizePolicy.Expand),
+    "property of a class": (NotInSlicer, lambda: qt.QWidget.enabled),
+    "unknown module": (AttributeError, lambda: slicer.modules.wmh),
+    "pop-up with too many arguments": (TypeError, lambda: slicer.util.delayDisplay("a", 1, None, "b")),
+    "unknown segment editor effect": (
+        ValueError,
+        lambda: slicer.qMRMLSegmentEditorWidget().setActiveEffectByName("Pant"),
+    ),
+    "segmentation before the editor's node": (
+        RuntimeError,
+        lambda: slicer.qMRMLSegmentEditorWidget().setSegmentationNode(slicer.vtkMRMLSegmentationNode()),
+    ),
+    "known in Slicer and not modelled": (
+        NotImplementedError,
+        lambda: slicer.qMRMLSegmentEditorWidget().turnOffLightboxes(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_refused(name):
+    error, wrong = WRONG[name]
+    with pytest.raises(error):
+        wrong()
+
+
+UI = """<ui version="4.0"><class>T</class><widget class="qMRMLWidget" name="T"><layout class="QVBoxLayout" name="c">
+<item><widget class="qMRMLNodeComboBox" name="selector"/></item><item><widget class="QLabel" name="label"/></item>
+<item><widget class="ctkSliderWidget" name="slider"/></item>
+<item><widget class="qMRMLSegmentationShow3DButton" name="show"/></item></layout></widget><connections><connection>
+<sender>T</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal><receiver>selector</receiver>
+<slot>setMRMLScene(vtkMRMLScene*)</slot></connection></connections></ui>"""
+
+WRONG_UI = {
+    "nothing": ("", ""),
+    "unknown class": ('class="QLabel"', 'class="QLabl"'),
+    "class without a designer plugin": ('class="QLabel"', 'class="qSlicerModuleManager"'),
+    "unknown property": (
+        'name="label"/>',
+        'name="label"><property name="colour"><string>x</string></property></widget>',
+    ),
+    "read-only property": (
+        'name="label"/>',
+        'name="label"><property name="width"><number>3</number></property></widget>',
+    ),
+    "unknown property of CTK": (
+        'name="slider"/>',
+        'name="slider"><property name="top"><double>3</double></property></widget>',
+    ),
+    "wrong type for CTK": (
+        'name="slider"/>',
+        'name="slider"><property name="value"><string>3</string></property></widget>',
+    ),
+    "unknown enum value": (
+        'name="slider"/>',
+        'name="slider"><property name="tickPosition"><enum>QSlider::TicksNear</enum></property></widget>',
+    ),
+    "unknown signal": ("mrmlSceneChanged(", "sceneChanged("),
+    "unknown slot": ("<slot>setMRMLScene(", "<slot>setScene("),
+    "receiver without that slot": ("<receiver>selector", "<receiver>show"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_UI)
+def test_ui_file(name, tmp_path):
+    path = tmp_path / "T.ui"
+    path.write_text(UI.replace(*WRONG_UI[name]))
+    if name == "nothing":
+        widget = slicer.util.loadUI(str(path))
+        widget.setMRMLScene(slicer.mrmlScene)
+        assert slicer.util.childWidgetVariables(widget).selector.mrmlScene() is slicer.mrmlScene
+        return
+    with pytest.raises(NotInSlicer):
+        slicer.util.loadUI(str(path))
+
+
+def test_missing_ui_file():
+    with pytest.raises(RuntimeError, match="not found"):
+        slicer.util.loadUI("/nowhere/T.ui")
+
+
+@parameterNodeWrapper
+class Parameters:
+    amount: float = 0.5
+    limited: Annotated[float, WithinRange(0, 1)] = 0.5
+    word: str = "a"
+    chosen: Annotated[str, Choice(["a", "b"])] = "a"
+    on: bool = False
+    volume: slicer.vtkMRMLScalarVolumeNode
+
+
+class OwnCheckBox(qt.QCheckBox):
+    pass
+
+
+WRONG_BINDINGS = {
+    "subclass of a widget": ("on", OwnCheckBox, "no connector"),
+    "tool button": ("on", qt.QToolButton, "no connector"),
+    "radio button": ("on", qt.QRadioButton, "no connector"),
+    "checkable group box": ("on", qt.QGroupBox, "no connector"),
+    "text in a spin box": ("word", qt.QSpinBox, "no connector"),
+    "bool in a spin box": ("on", qt.QSpinBox, "no connector"),
+    "slider without a range": ("amount", ctk.ctkSliderWidget, "WithinRange"),
+    "combo box without choices": ("word", qt.QComboBox, "Choice"),
+    "node in a subject hierarchy box": ("volume", slicer.qMRMLSubjectHierarchyComboBox, "no connector"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_BINDINGS)
+def test_binding_refused(name):
+    parameter, widget_class, message = WRONG_BINDINGS[name]
+    parameters = Parameters(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+    widget = widget_class()
+    widget.setProperty("SlicerParameterName", parameter)
+    parent = qt.QWidget()
+    widget.setParent(parent)
+    with pytest.raises(RuntimeError, match=message):
+        parameters.connectGui(parent)
+
+
+def test_binding_to_an_unknown_parameter():
+    parameters = Parameters(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+    box = qt.QCheckBox()
+    with pytest.raises(ValueError, match="no parameter 'off'"):
+        parameters.connectParametersToGui({"off": box})
+
+
+def test_every_class_that_a_ui_file_may_use_can_be_built():
+    for name, entry in CLASSES.items():
+        if entry.get("ui"):
+            widget = getattr({"ctk": ctk, "slicer": slicer}[entry["ns"]], name)()
+            assert widget.className() == name
+            for prop in entry.get("props", ()):
+                getattr(widget, prop)
