@@ -53,6 +53,7 @@ def boot() -> slicer.vtkMRMLScene:
     transfers = slicer.vtkDataIOManagerLogic()
     transfers.SetAndObserveDataIOManager(files.GetDataIOManager())
     application.SetMRMLSceneDataIO(scene, files, transfers)
+    application.SetMRMLScene(scene)
     slicer.app = types.SimpleNamespace(
         applicationLogic=lambda: application,
         mrmlScene=lambda: scene,
