@@ -37,7 +37,7 @@ class Settings:
     low_slices: float = 0.25  # share drawn from the whole brain; the rest lie above its base, where lesions are
     lesion_contrast: tuple[float, float] = (1.18, 1.8)  # lesion core / white matter
     above_cortex: tuple[float, float] = (1.06, 1.25)  # the core is at least this many times the cortex
-    target_fraction: float = 0.5  # a pixel is lesion when this share of it is
+    target_fraction: float = 0.35  # a pixel is lesion when this share of it is: experts outline generously
     cortex: tuple[float, float] = (1.0, 1.35)  # cortex / white matter
     healthy: float = 0.18  # share of slabs without any lesion
     priors: dict[str, float] = field(
