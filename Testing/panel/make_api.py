@@ -24,7 +24,8 @@ from pathlib import Path
 # Bases that the manifest leaves out since moc does not see these classes.
 BASES = {
     "QBitmap": "QPixmap", "QCloseEvent": "QEvent", "QInputEvent": "QEvent", "QKeyEvent": "QInputEvent",
-    "QMouseEvent": "QInputEvent", "QPaintEvent": "QEvent", "QResizeEvent": "QEvent", "QSpacerItem": "QLayoutItem",
+    "QMouseEvent": "QInputEvent", "QPaintEvent": "QEvent", "QPixmap": "QPaintDevice",
+    "QResizeEvent": "QEvent", "QSpacerItem": "QLayoutItem",
     "QUiLoader": "QObject", "QWheelEvent": "QInputEvent", "QWidgetItem": "QLayoutItem",
 }  # fmt: skip
 

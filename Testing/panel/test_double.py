@@ -109,6 +109,7 @@ def test_node_selector_follows_the_scene(panel, volume):
     assert selector.nodeCount() == 1
     slicer.mrmlScene.RemoveNode(volume)
     assert selector.currentNode() is None
+    assert slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene).GetItemByDataNode(volume) == 0
     assert seen == ["flair", None]
 
     without_none = slicer.qMRMLNodeComboBox()
@@ -135,6 +136,7 @@ def test_life_cycle(load_panel):
     assert slicer.modules.PanelSampleWidget is panel
     assert module.widgetRepresentation().self() is panel
     assert panel.parent.isEntered
+    assert panel.parent._native.mrmlScene() is slicer.mrmlScene
     panel.parent.exit()
     assert panel.parameters is None
     panel.parent.enter()
@@ -271,6 +273,25 @@ def test_the_event_loop_turns_while_a_thread_works(wait_until):
     assert len(beats) >= 5
 
 
+def test_widgets_refuse_other_threads(panel):
+    raised = []
+
+    def work():
+        for use in (lambda: setattr(panel.ui.progressBar, "value", 5), lambda: panel.timer.start()):
+            try:
+                use()
+            except RuntimeError as error:
+                raised.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert raised == [
+        "QProgressBar.value written outside the main thread",
+        "QTimer.start called outside the main thread",
+    ]
+
+
 def test_pip_ensure_is_recorded():
     slicer.packaging.pip_ensure(["torch>=2.8"], requester="PanelSample")
     assert slicer.packaging.calls == [("pip_ensure", {"requirements": ["torch>=2.8"], "requester": "PanelSample"})]
@@ -343,6 +364,7 @@ WRONG = {
         lambda: qt.QPushButton().connect("clicked()", qt.QLabel(), "setText(QString)"),
     ),
     "unknown enum value": (NotInSlicer, lambda: qt.QSizePolicy.Expand),
+    "enum value of Qt 6 only": (NotInSlicer, lambda: qt.QPalette.Accent),
     "property of a class": (NotInSlicer, lambda: qt.QWidget.enabled),
     "unknown module": (AttributeError, lambda: slicer.modules.wmh),
     "pop-up with too many arguments": (TypeError, lambda: slicer.util.delayDisplay("a", 1, None, "b")),

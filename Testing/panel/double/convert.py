@@ -58,8 +58,9 @@ def unlisted_enum(cls, name):
     for owner in chain(cls):
         native = getattr(pyside(owner), name, None) if CLASSES[owner]["ns"] == "qt" else None
         if isinstance(native, enum.Enum):
-            listed = type(native).__name__ in CLASSES[owner].get("enums", {})
-            return None if listed else enum_value(native)
+            kind = type(native).__name__.removesuffix("Flag")
+            listed = {type(native).__name__, kind, kind + "s"} & set(CLASSES[owner].get("enums", {}))
+            return None if listed else enum_value(native)  # a listed enum has in Qt 5 what the facts say, no more
     return None
 
 
@@ -110,7 +111,11 @@ def accepts(kind, value, owner):
     if bare in CLASSES:
         if bare == "QCursor" and isinstance(value, EnumValue):  # slicer.util relies on this conversion
             return isinstance(value.native, QtCore.Qt.CursorShape)
-        return (value is None and pointer) or bare in {c.__name__ for c in type(value).__mro__}
+        if value is None:
+            return pointer
+        named = bare in {c.__name__ for c in type(value).__mro__}
+        # A widget is a QPaintDevice too, which the single base of the facts does not tell.
+        return named or (pyside(bare) is not None and isinstance(unwrap(value), pyside(bare)))
     if is_enum(bare, owner):
         return isinstance(value, int)
     return True

@@ -7,7 +7,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 
-from .native import Native, models, values
+from .native import Native, OfScene, models, values
 
 
 class Observing(Native):
@@ -32,19 +32,8 @@ class Observing(Native):
             self._observed.remove(entry)
 
 
-class _SceneWidget(Observing, QtWidgets.QWidget):
-    def setMRMLScene(self, scene):
-        if scene is not self.mrmlScene():
-            self._scene = scene
-            self.scene_changed(scene)
-            if "mrmlSceneChanged(vtkMRMLScene*)" in self.own_signals:
-                self.emit("mrmlSceneChanged(vtkMRMLScene*)", scene)
-
-    def mrmlScene(self):
-        return getattr(self, "_scene", None)
-
-    def scene_changed(self, scene):
-        """For subclasses."""
+class _SceneWidget(OfScene, Observing, QtWidgets.QWidget):
+    pass
 
 
 @models

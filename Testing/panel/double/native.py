@@ -9,7 +9,7 @@ import functools
 import types
 
 from . import convert
-from .facts import CLASSES, properties
+from .facts import CLASSES, methods, properties
 from .facts import signals as signals_of
 
 _HAND_WRITTEN = {}
@@ -75,6 +75,23 @@ class Native:
         return any(name in vars(c) for c in type(self).__mro__ if issubclass(c, Native) and c is not Native)
 
 
+class OfScene(Native):
+    """Mixin: a widget that is given the scene."""
+
+    def setMRMLScene(self, scene):
+        if scene is not self.mrmlScene():
+            self._scene = scene
+            self.scene_changed(scene)
+            if "mrmlSceneChanged(vtkMRMLScene*)" in self.own_signals:
+                self.emit("mrmlSceneChanged(vtkMRMLScene*)", scene)
+
+    def mrmlScene(self):
+        return getattr(self, "_scene", None)
+
+    def scene_changed(self, scene):
+        """For subclasses."""
+
+
 def facts_name(native_type):
     return next(t.__name__ for t in native_type.__mro__ if t.__name__ in CLASSES)
 
@@ -87,4 +104,5 @@ def native_class(cls):
     if CLASSES[cls]["ns"] == "qt":
         return convert.pyside(cls)
     base = native_class(CLASSES[cls]["base"])
-    return type(cls, (base,) if issubclass(base, Native) else (Native, base), {})
+    mixin = OfScene if "setMRMLScene" in methods(cls) else Native
+    return type(cls, (base,) if issubclass(base, mixin) else (mixin, base), {})

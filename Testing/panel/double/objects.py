@@ -5,6 +5,7 @@ facts and nothing else, found in PythonQt's order. What a CTK or Slicer class do
 """
 
 import functools
+import threading
 import weakref
 
 import shiboken6
@@ -40,7 +41,14 @@ def read_property(native, cls, name):
     return native.property(name)
 
 
+def require_main_thread(native, what):
+    """Qt objects are used in the main thread only; in Slicer anything else crashes, if not at once."""
+    if isinstance(native, QtCore.QObject) and threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(f"{what} outside the main thread")
+
+
 def write_property(native, cls, name, value):
+    require_main_thread(native, f"{cls}.{name} written")
     kind, writable, owner = properties(cls)[name]
     if not writable:
         raise NotInSlicer(f"{cls}.{name} is read-only")
@@ -84,6 +92,7 @@ class BoundMethod:
 
     def __call__(self, *args):
         native, cls, name = self.__self__._native, self.__self__._facts, self.__name__
+        require_main_thread(native, f"{cls}.{name} called")
         overload = choose(methods(cls)[name], args)
         if overload.static and name in STATICS.get(overload.owner, {}):
             return convert.wrap(STATICS[overload.owner][name](*args))

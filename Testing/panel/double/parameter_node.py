@@ -12,8 +12,6 @@ import typing
 import slicer
 import vtk
 
-from . import objects
-
 SlicerParameterNamePropertyName = "SlicerParameterName"
 
 
@@ -209,12 +207,10 @@ class Connector:
         self.widget, self.parameter = widget, parameter
         cls = type(widget).__name__
         kinds, self.property, self.signal = _BOUND.get(cls, ((), None, None))
-        if type(widget) is not objects.make(widget._facts) or not issubclass(parameter.kind, kinds):
+        if not issubclass(parameter.kind, kinds) or (parameter.kind is bool and bool not in kinds):
             raise RuntimeError(
                 f"no connector from {parameter.kind.__name__} '{parameter.name}' to {type(widget).__name__}"
             )
-        if parameter.kind is bool and int in kinds and bool not in kinds:
-            raise RuntimeError(f"no connector from bool '{parameter.name}' to {cls}")
         if cls == "QPushButton":
             widget.checkable = True
         if self.property == "value":
