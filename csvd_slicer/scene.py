@@ -297,8 +297,9 @@ def _all_or_nothing(scene: slicer.vtkMRMLScene, nodes: WMHNodes | None) -> Itera
             put_back()
         for node in [node for node in _nodes(scene) if node not in there]:
             _remove(scene, node)
-        for item in [item for item in _items(hierarchy) if item not in items]:
-            hierarchy.RemoveItem(item)
+        for item in set(_items(hierarchy)) - items:
+            if item in _items(hierarchy):  # not gone with its parent
+                hierarchy.RemoveItem(item)
         raise
 
 

@@ -151,6 +151,11 @@ def write_segments(
     return changed
 
 
+def spare_hidden_segments(editor: slicer.vtkMRMLSegmentEditorNode) -> None:
+    """Let a stroke erase what it covers of shown segments only; by default it would eat ventricles and brain too."""
+    editor.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments)
+
+
 def _changed(ids: tuple[str, ...], new: np.ndarray, old: np.ndarray) -> set[str]:
     """Ids of the segments that gain or lose a voxel."""
     where = new != old
@@ -160,6 +165,8 @@ def _changed(ids: tuple[str, ...], new: np.ndarray, old: np.ndarray) -> set[str]
 
 def _read(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode, ids: tuple[str, ...]):
     """uint8 (i, j, k): 0, or 1 + the index in `ids`; the larger where segments overlap."""
+    from csvd.measure.slices import bounding_box
+
     segmentation = node.GetSegmentation()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != LABELMAP:
         raise InputError(
@@ -169,10 +176,14 @@ def _read(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolum
     read = np.zeros(grid_of(flair).shape, np.uint8)
     for image, values in _labelmaps(segmentation, ids):
         voxels = image_array(image)
+        box = bounding_box(voxels)
+        if box is None:
+            continue
         codes = np.zeros(int(max(voxels.max(), *values)) + 1, np.uint8)
         for value, code in values.items():
             codes[value] = code
-        np.maximum(read, _on_flair(codes[voxels], image, node, flair), out=read)
+        start = np.add(image.GetExtent()[::2], [side.start for side in box])
+        np.maximum(read, _on_flair(codes[voxels[box]], start, image, node, flair), out=read)
     return read
 
 
@@ -187,14 +198,13 @@ def _labelmaps(segmentation: slicer.vtkSegmentation, ids: tuple[str, ...]) -> It
     return iter(found.values())
 
 
-def _on_flair(voxels: np.ndarray, image, node, flair) -> np.ndarray:
-    """Bring values on the voxels of a labelmap (i, j, k) to the voxels of the FLAIR, 0 where there are none."""
+def _on_flair(voxels: np.ndarray, start: np.ndarray, image, node, flair) -> np.ndarray:
+    """Bring values (i, j, k) from voxel `start` of a labelmap on to the voxels of the FLAIR, 0 where there are none."""
     from csvd.grid import Grid, corners, resample
 
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-    start = np.array(image.GetExtent()[::2])
     affine[:3, 3] += affine[:3, :3] @ start
     grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(flair)
     mapping = np.linalg.inv(target.affine) @ grid.affine

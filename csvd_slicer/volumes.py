@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from csvd.errors import InputError
 
@@ -151,7 +151,9 @@ def scalars_of(voxels: np.ndarray) -> vtk.vtkDataArray:
     """A VTK array that owns a copy of `voxels` (i, j, k) in VTK's order."""
     if voxels.dtype == bool:
         voxels = voxels.view(np.uint8)
-    scalars = numpy_to_vtk(voxels.ravel(order="F"), deep=True)
+    scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(voxels.dtype))
+    scalars.SetNumberOfTuples(voxels.size)
+    vtk_to_numpy(scalars).reshape(voxels.shape, order="F")[...] = voxels
     scalars.SetName("ImageScalars")
     return scalars
 

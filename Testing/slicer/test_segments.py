@@ -21,6 +21,7 @@ from csvd_slicer.segments import (
     read_brain,
     read_segments,
     remeasure,
+    spare_hidden_segments,
     write_segments,
 )
 from csvd_slicer.volumes import image_array, image_from_node
@@ -73,6 +74,7 @@ def paint(node, flair, segment_id, box, mode=slicer.vtkSlicerSegmentEditorLogic.
     editor.SetSegmentationNode(node)
     editor.SetSourceVolumeNode(flair)
     editor.SetCurrentSegmentID(segment_id)
+    spare_hidden_segments(parameters)
     editor.UpdateReferenceGeometryImage()
     editor.ResetModifierLabelmapToDefault()
     brush = editor.GetModifierLabelmap()
@@ -80,7 +82,7 @@ def paint(node, flair, segment_id, box, mode=slicer.vtkSlicerSegmentEditorLogic.
     brush.Modified()
     if save:
         editor.SaveStateForUndo()
-    editor.ModifySegmentByLabelmap(node, segment_id, brush, mode, False, True)
+    editor.ModifySegmentByLabelmap(node, segment_id, brush, mode, False, False)
     return editor
 
 
@@ -142,8 +144,13 @@ def test_painting_one_zone_erases_the_other_and_no_voxel_counts_twice(written):
     read = read_segments(node, flair)
     assert (read.labels[20:22, 22:27, 3] == 2).all()
     assert np.array_equal(read.mask, segments.mask)
+
+
+def test_a_stroke_leaves_hidden_segments_whole(written):
+    flair, node, segments = written
     paint(node, flair, PERIVENTRICULAR, np.s_[18, 20:30, 3])
     assert np.array_equal(read_segments(node, flair).ventricles, segments.ventricles)
+    assert read_brain(node, flair).all()
 
 
 def test_an_edit_outside_the_layers_extent_and_a_cropped_layer_are_read_in_place(written):
