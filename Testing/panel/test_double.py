@@ -13,6 +13,7 @@ import pytest
 import qt
 import slicer
 import vtk
+from double import scripted
 from double.facts import CLASSES, NotInSlicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
@@ -143,6 +144,23 @@ def test_life_cycle(load_panel):
     assert panel.parameters is not None
 
 
+def test_a_closed_panel_leaves_nothing_behind(fresh_slicer):
+    def open_and_close():
+        module = scripted.load(SAMPLE)
+        widget = module.widgetRepresentation()
+        widget.enter()
+        dead.extend(weakref.ref(x) for x in (widget.self(), widget._native, widget.self().ui.inputSelector._native))
+        scripted.unload(module)
+
+    dead, observers = [], []
+    for _ in range(3):
+        open_and_close()
+        gc.collect()
+        observers.append(str(slicer.mrmlScene).count("vtkObserver ("))
+    assert [reference() for reference in dead] == [None] * 9
+    assert len(set(observers)) == 1
+
+
 def test_shortcut_table_and_segment_editor(panel, volume, dialogs):
     dialogs.answer("confirmYesNoDisplay", True)
     panel.ui.inputSelector.setCurrentNode(volume)
@@ -253,6 +271,13 @@ def test_an_exception_in_a_slot_is_kept_for_the_test(panel, slot_errors, wait_un
     node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda: None)  # VTK gives it caller and event
     node.Modified()
     assert "TypeError" in slot_errors.pop()
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError)
+def test_an_exception_in_a_slot_fails_the_test():
+    button = qt.QPushButton()
+    button.clicked.connect(lambda: 1 / 0)
+    button.click()
 
 
 def test_a_question_without_an_answer_fails_the_test(panel, volume, slot_errors, dialogs):
