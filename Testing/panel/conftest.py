@@ -52,7 +52,10 @@ def fresh_slicer(monkeypatch):
     """An empty scene, no main window, no recorded pop-ups, for every test."""
     import slicer
     from double import dialogs, signals
+    from double.boot import boot
 
+    for name, value in boot().booted.items():  # other tests of this process may have booted a Slicer of their own
+        monkeypatch.setattr(slicer, name, value)
     monkeypatch.setattr(sys, "excepthook", signals.record_exception)
     signals.ERRORS.clear()
     dialogs.clear()

@@ -216,6 +216,9 @@ def test_slots_get_as_many_arguments_as_they_declare():
     button.clicked.disconnect()
     button.click()
     assert len(seen) == 4
+    button.clicked.connect(seen.clear)
+    assert button.disconnect("clicked(bool)", seen.clear)
+    assert not button.disconnect("clicked(bool)", seen.clear)
 
 
 def test_names_enums_and_underscores():
@@ -286,6 +289,17 @@ def test_a_question_without_an_answer_fails_the_test(panel, volume, slot_errors,
     # tryWithErrorDisplay shows it and raises it again
     assert "waits for the user" in dialogs.texts("errorDisplay")[0]
     assert "waits for the user" in slot_errors.pop()
+
+
+def test_dialogs_of_qt_wait_for_an_answer_too(dialogs):
+    box = qt.QMessageBox()
+    with pytest.raises(AssertionError, match="waits for the user"):
+        box.exec_()
+    dialogs.answer("QDialog.exec", qt.QMessageBox.Ok)
+    assert box.exec() == qt.QMessageBox.Ok
+    dialogs.answer("QFileDialog.getOpenFileName", "/flair.nii.gz")
+    assert qt.QFileDialog.getOpenFileName(None, "Open") == "/flair.nii.gz"
+    assert dialogs.texts("QDialog.exec") == [box, box]
 
 
 def test_the_event_loop_turns_while_a_thread_works(wait_until):

@@ -127,6 +127,7 @@ def boot():
         module.logic_object = logic
         module._values.update(name=name, title=name)
         setattr(slicer.modules, name.lower(), convert.wrap(module))
+    application.booted = {"app": slicer.app, "mrmlScene": slicer.mrmlScene, "modules": slicer.modules}
     return application
 
 

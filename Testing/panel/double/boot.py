@@ -15,8 +15,8 @@ def namespace(name):
     module = types.ModuleType(name)
 
     def find(attribute):
-        if CLASSES.get(attribute, {}).get("ns") != name or attribute.startswith("__"):
-            raise NotInSlicer(f"{name} has no {attribute} (or make_api.py was not asked for it)")
+        if CLASSES.get(attribute, {}).get("ns") != name:
+            raise NotInSlicer(f"{name} has no {attribute}, or api_classes.txt does not name it")
         value = objects.make(attribute)
         setattr(module, attribute, value)
         return value
@@ -27,12 +27,13 @@ def namespace(name):
 
 @functools.cache
 def boot():
-    """Once for the process. Returns the native application; the panel sees it as slicer.app."""
+    """Once for the process. Returns the native application; its `booted` says what `slicer` was given."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     import slicer
     import slicer.util
 
-    from . import application, ctk_widgets, dialogs, mrml_widgets, objects, scripted, segment_editor, ui_files  # noqa: F401
+    # Some of these are imported for the widgets that they model.
+    from . import application, ctk_widgets, dialogs, objects, parameter_node, scripted, segment_editor, ui_files  # noqa: F401
 
     sys.modules["qt"], sys.modules["ctk"] = namespace("qt"), namespace("ctk")
 
@@ -44,8 +45,6 @@ def boot():
     slicer.__getattr__ = find
     slicer.selfTests = {}
     native = application.boot()
-    from . import parameter_node
-
     for name, module in {**scripted.modules(), "slicer.parameterNodeWrapper": parameter_node.module()}.items():
         sys.modules[name] = module
         setattr(slicer, name.partition(".")[2], module)

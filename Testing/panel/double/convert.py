@@ -118,7 +118,7 @@ def accepts(kind, value, owner):
         return named or (pyside(bare) is not None and isinstance(unwrap(value), pyside(bare)))
     if is_enum(bare, owner):
         return isinstance(value, int)
-    return True
+    return value is None or isinstance(value, int) or hasattr(value, "_native")  # a class that api.json leaves out
 
 
 def to_native(kind, value, owner):

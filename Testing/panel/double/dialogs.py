@@ -13,7 +13,7 @@ from . import objects
 
 TELLING = ("infoDisplay", "warningDisplay", "errorDisplay", "delayDisplay", "messageBox", "showStatusMessage")
 ASKING = ("confirmOkCancelDisplay", "confirmYesNoDisplay", "confirmRetryCloseDisplay")
-STATICS = {
+OF_QT = {
     "QMessageBox": ("information", "warning", "critical", "question", "about"),
     "QFileDialog": ("getOpenFileName", "getOpenFileNames", "getSaveFileName", "getExistingDirectory"),
     "QInputDialog": ("getText", "getItem", "getInt", "getDouble", "getMultiLineText"),
@@ -42,42 +42,37 @@ def clear():
     _answers.clear()
 
 
-def _reply(function, arguments, otherwise=None):
+def _reply(function, arguments):
     shown.append((function, arguments))
     if _answers.get(function):
         return _answers[function].pop(0)
-    if otherwise is None:
-        raise AssertionError(
-            f"{function}({arguments}) waits for the user: call dialogs.answer({function!r}, ...) first"
-        )
-    return otherwise()
+    if function == "messageBox":
+        return objects.make("QMessageBox").Ok
+    if function not in TELLING:
+        raise AssertionError(f"{function}({arguments}) waits for the user: dialogs.answer({function!r}, ...) first")
+    return None
 
 
 def install(util):
     """Take the place of the pop-ups of slicer.util and of Qt."""
     for name in TELLING + ASKING:
         original = getattr(util, name)
-        setattr(util, name, _recorder(name, original, _ok if name == "messageBox" else None, name in ASKING))
-    for cls, names in STATICS.items():
-        table = objects.STATICS.setdefault(cls, {})
+        setattr(util, name, _recorder(name, original))
+    for cls, names in OF_QT.items():
+        table = objects.INSTEAD.setdefault(cls, {})
         for name in names:
-            table[name] = functools.partial(_static, f"{cls}.{name}")
+            table[name] = functools.partial(_of_qt, f"{cls}.{name}")
 
 
-def _ok():
-    return objects.make("QMessageBox").Ok
-
-
-def _recorder(name, original, result, asks):
+def _recorder(name, original):
     signature = inspect.signature(original)  # so that an argument which Slicer's function has not is refused
 
     @functools.wraps(original)
     def record(*args, **kwargs):
-        arguments = signature.bind(*args, **kwargs).arguments
-        return _reply(name, arguments, None if asks else result or (lambda: None))
+        return _reply(name, signature.bind(*args, **kwargs).arguments)
 
     return record
 
 
-def _static(name, *args):
+def _of_qt(name, *args):
     return _reply(name, dict(enumerate(args)))

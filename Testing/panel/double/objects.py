@@ -12,7 +12,7 @@ import shiboken6
 from PySide6 import QtCore
 
 from . import convert, signals
-from .facts import CLASSES, NotInSlicer, chain, constructors, enums, methods, properties
+from .facts import CLASSES, NotInSlicer, chain, constructors, methods, properties
 from .native import Native, native_class
 
 _PROXIES = weakref.WeakValueDictionary()  # id of the PySide object -> what the panel sees of it
@@ -77,13 +77,13 @@ class Method:
 
     def _call_static(self, cls, *args):
         overload = choose(methods(cls)[self.name], args, static=True)
-        if self.name in STATICS.get(cls, {}):
-            return convert.wrap(STATICS[cls][self.name](*args))
+        if self.name in INSTEAD.get(overload.owner, {}):
+            return convert.wrap(INSTEAD[overload.owner][self.name](*args))
         return convert.wrap(getattr(native_class(cls), self.name)(*natives(overload, args)))
 
 
-# {class: {static method: function}}: what must not run as Qt has it. `dialogs` and `make` fill it in.
-STATICS = {}
+# {class: {method: function}}: what must not run as Qt has it. A method of an object gets the object first.
+INSTEAD = {}
 
 
 class BoundMethod:
@@ -94,8 +94,8 @@ class BoundMethod:
         native, cls, name = self.__self__._native, self.__self__._facts, self.__name__
         require_main_thread(native, f"{cls}.{name} called")
         overload = choose(methods(cls)[name], args)
-        if overload.static and name in STATICS.get(overload.owner, {}):
-            return convert.wrap(STATICS[overload.owner][name](*args))
+        if name in INSTEAD.get(overload.owner, {}):
+            return convert.wrap(INSTEAD[overload.owner][name](*(() if overload.static else (self.__self__,)), *args))
         values = natives(overload, args)
         if CLASSES[overload.owner]["ns"] == "qt" or (isinstance(native, Native) and native.models(name)):
             # An overridden virtual that calls its base must not reach itself.
@@ -175,9 +175,7 @@ class Proxy(metaclass=_Class):
         if name.endswith("_") and not name.startswith("_"):
             return getattr(self, name[:-1])
         if isinstance(native, QtCore.QObject):
-            if native.dynamicPropertyNames() and name in [
-                bytes(n.data()).decode() for n in native.dynamicPropertyNames()
-            ]:
+            if name in [bytes(n.data()).decode() for n in native.dynamicPropertyNames()]:
                 return convert.wrap(native.property(name))
             for child in native.children():
                 if child.objectName() == name:
@@ -305,7 +303,7 @@ def wrapper_of(value):
     if proxy is None:
         name = next((t.__name__ for t in type(value).__mro__ if t.__name__ in CLASSES), None)
         if name is None:
-            raise NotImplementedError(f"{type(value).__name__} is not in api.json; add it to make_api.py")
+            raise NotImplementedError(f"{type(value).__name__} is not in api.json; add it to api_classes.txt")
         python_class = make(name)
         proxy = python_class.__new__(python_class)
         _attach(proxy, value)
@@ -317,27 +315,24 @@ def make(cls):
     """The Python class of a class of the facts."""
     entry = CLASSES[cls]
     bases = (make(entry["base"]),) if entry["base"] else (Proxy,)
-    members = {"_facts": cls, "__doc__": f"Double of {cls}."}
     if cls == "QObject":
         bases = (ObjectMembers, Proxy)
-    members |= {n: v for n in enums(cls) if n in _own_enums(entry) and (v := convert.class_enum(cls, n)) is not None}
-    members |= {s.partition("(")[0]: SignalAttribute(s.partition("(")[0]) for s in entry.get("sigs", ())}
+    members = {"_facts": cls, "__doc__": f"Double of {cls}."}
+    values = {n: convert.class_enum(cls, n) for own in entry.get("enums", {}).values() for n in own}
+    members |= {n: v for n, v in values.items() if v is not None}
+    members |= {n: SignalAttribute(n) for n in (s.partition("(")[0] for s in entry.get("sigs", ()))}
     calls = {t.removeprefix("static ").partition("(")[0] for t in entry.get("calls", ())}
-    hand_written = set(vars(ObjectMembers)) | set(vars(Proxy))
+    hand_written = {*vars(ObjectMembers), *vars(Proxy)}
     members |= {n: Method(cls, n) for n in calls - hand_written if n not in properties(cls)}
     members |= {n: Property(n) for n in entry.get("props", {})}
     if "objectName" in entry.get("props", {}):
         members["name"] = Property("name")
     if cls == "QTimer":  # PythonQt: the function, not the property of the same name
         members["singleShot"] = Method(cls, "singleShot")
-        STATICS[cls] = {"singleShot": _single_shot}
+        INSTEAD[cls] = {"singleShot": _single_shot}
     python_class = _Class(cls, bases, members)
     python_class.__module__ = entry["ns"]
     return python_class
-
-
-def _own_enums(entry):
-    return {n for values in entry.get("enums", {}).values() for n in values}
 
 
 def _single_shot(msec, function):

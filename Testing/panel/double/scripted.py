@@ -1,5 +1,6 @@
 """slicer.ScriptedLoadableModule: base classes of scripted modules, and building a module as Slicer does."""
 
+import functools
 import importlib.util
 import inspect
 import logging
@@ -98,7 +99,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         slicer.util.delayDisplay(message, msec or requestedDelay or 100)
 
     def runTest(self):
-        tests = [n for n in dir(self) if "test" in n.lower() and n.startswith("test")]
+        tests = [n for n in dir(self) if n.startswith("test")]
         if not tests:
             logging.warning("No test is defined in %s", type(self).__name__)
         for name in tests:
@@ -199,46 +200,50 @@ def unload(module):
     sys.modules.pop(name, None)
 
 
+pip_calls = []  # (function, its arguments by name), for tests
+
+
+def _recorded(function):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        pip_calls.append((function.__name__, inspect.signature(function).bind(*args, **kwargs).arguments))
+        return function(*args, **kwargs)
+
+    return call
+
+
+@_recorded
+def pip_check(req):
+    return True
+
+
+@_recorded
+def pip_ensure(requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
+               requester=None, skip_in_testing=True, show_progress=True):  # fmt: skip
+    return []
+
+
+@_recorded
+def pip_install(requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
+                show_progress=True, requester=None, logCallback=None, completedCallback=None):  # fmt: skip
+    return []
+
+
 def modules():
     """{import name: module} of slicer.ScriptedLoadableModule, slicer.i18n and slicer.packaging."""
-    scripted = types.ModuleType("slicer.ScriptedLoadableModule")
-    bases = (
+    scripted, i18n, packaging = (
+        types.ModuleType(f"slicer.{n}") for n in ("ScriptedLoadableModule", "i18n", "packaging")
+    )
+    for base in (
         ScriptedLoadableModule,
         ScriptedLoadableModuleWidget,
         ScriptedLoadableModuleLogic,
         ScriptedLoadableModuleTest,
-    )
-    scripted.__all__ = [c.__name__ for c in bases]
-    for base in bases:
+    ):
         setattr(scripted, base.__name__, base)
-    i18n = types.ModuleType("slicer.i18n")
+    scripted.__all__ = [n for n in vars(scripted) if n.startswith("Scripted")]
     i18n.tr = lambda text: text
     i18n.translate = lambda context, text: text
     i18n.getContext = lambda sourceFile: Path(sourceFile).stem
-    packaging = types.ModuleType("slicer.packaging")
-    packaging.calls = []  # (function, arguments), for tests
-    packaging.pip_check = _recorded(packaging.calls, lambda req: True)
-    packaging.pip_ensure = _recorded(packaging.calls, _pip_ensure)
-    packaging.pip_install = _recorded(packaging.calls, _pip_install)
+    vars(packaging).update(pip_check=pip_check, pip_ensure=pip_ensure, pip_install=pip_install, calls=pip_calls)
     return {m.__name__: m for m in (scripted, i18n, packaging)}
-
-
-def _pip_ensure(requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
-                requester=None, skip_in_testing=True, show_progress=True):  # fmt: skip
-    return []
-
-
-def _pip_install(requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
-                 show_progress=True, requester=None, logCallback=None, completedCallback=None):  # fmt: skip
-    return []
-
-
-def _recorded(calls, function):
-    name = function.__name__.strip("_") if function.__name__ != "<lambda>" else "pip_check"
-
-    def call(*args, **kwargs):
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        calls.append((name, bound.arguments))
-        return function(*args, **kwargs)
-
-    return call

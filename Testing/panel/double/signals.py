@@ -94,9 +94,11 @@ def connect(proxy, signature, target):
 
 
 def disconnect(proxy, signatures, target=None):
-    """Drop the connections of these signatures to `target`, or all; whether there was one."""
+    """Drop the first connection of these signatures to `target`, or all; whether there was one."""
     mine = connections(proxy._native)
     gone = [c for c in mine if c.signature in signatures and (target is None or c.target == target)]
+    if target is not None:
+        gone = gone[:1]  # a function connected twice stays connected once
     for connection in gone:
         connection.undo()
         mine.remove(connection)
