@@ -1,38 +1,30 @@
 """The family of nodes that shows one FLAIR's Result: made, updated, found again after a reload, and taken away.
 
-The segmentation node is its head. It refers to the others by node references, and keeps what a Result is made of and
-no node shows (parameters, provenance, the automatic brain and ventricles) in its attributes, which are saved with the
-scene. So a reloaded scene can be reviewed on without running a network.
+The segmentation node is its head: it refers to the others by node references and remembers what no node shows (see
+`memory`). So a scene that was saved and opened again can be reviewed on without running a network.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import slicer
-import vtk
 
 from csvd.errors import InputError
 from csvd_slicer.maps import PROBABILITY, UNCERTAINTY, write_map
+from csvd_slicer.memory import differs_from_automatic, is_ours, recall, remember, remember_parameters
 from csvd_slicer.plots import write_chart, write_slices
-from csvd_slicer.segments import LABELMAP, Segments, read_segments, remeasure, write_segments
+from csvd_slicer.rollback import all_or_nothing, remove_node
+from csvd_slicer.segments import Segments, read_segments, remeasure, write_segments
 from csvd_slicer.tables import write_lesions, write_measurements
-from csvd_slicer.volumes import grid_of, image_from_node, own_affine, voxels_of
+from csvd_slicer.volumes import grid_of
 
 if TYPE_CHECKING:
     from csvd.result import Result
 
-# Node references and attributes of the segmentation node.
-REFERENCE = "csvd."
-ORIGIN, AUTOMATIC, BRAIN_MASK, VENTRICLES_MASK = "csvd.origin", "csvd.automatic", "csvd.brain", "csvd.ventricles"
+REFERENCE = "csvd."  # before the name of a member: the role of a node reference
 # Class and name of each member; names follow the FLAIR's.
 MEMBERS = {
     "segmentation": ("vtkMRMLSegmentationNode", "WMH"),
@@ -79,7 +71,7 @@ def families(scene: slicer.vtkMRMLScene) -> Iterator[WMHNodes]:
     """Every family in a scene."""
     for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
         node = scene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode")
-        if node.GetAttribute(ORIGIN) is not None:
+        if is_ours(node):
             yield WMHNodes.of(node)
 
 
@@ -109,7 +101,7 @@ def show(
     if not result.image.grid.matches(grid_of(flair), tolerance_mm=0.01):
         raise InputError(f"{flair.GetName()} was changed or moved after the run had started: press Apply again.")
     nodes = nodes or find(flair)
-    with _all_or_nothing(flair.GetScene(), nodes):
+    with all_or_nothing(flair.GetScene(), nodes.made if nodes else []):
         nodes = _complete(flair, nodes)
         for node in (nodes.segmentation, nodes.probability, nodes.uncertainty):
             node.SetAndObserveTransformNodeID(flair.GetTransformNodeID())
@@ -117,10 +109,7 @@ def show(
         write_map(nodes.probability, result.probability, flair, PROBABILITY)
         write_map(nodes.uncertainty, result.uncertainty, flair, UNCERTAINTY)
         _write_numbers(nodes, result)
-        automatic = result.automatic or result
-        nodes.segmentation.SetAttribute(BRAIN_MASK, _packed(result.brain))
-        nodes.segmentation.SetAttribute(VENTRICLES_MASK, _packed(automatic.ventricles))
-        _write_origin(nodes, result)
+        remember(nodes.segmentation, flair, result)
         write_segments(nodes.segmentation, flair, Segments.of(result), brain=result.brain, save_state=save_state)
     return nodes
 
@@ -136,9 +125,9 @@ def update(nodes: WMHNodes, result: Result, *, save_state: Callable[[], object] 
     rejected = read_segments(nodes.segmentation, nodes.flair).rejected
     if (result.mask & (rejected > 0)).any():
         result = result.remeasure(result.mask & (rejected == 0))
-    with _all_or_nothing(nodes.flair.GetScene(), nodes):
+    with all_or_nothing(nodes.flair.GetScene(), nodes.made):
         _write_numbers(nodes, result)
-        _write_origin(nodes, result)
+        remember_parameters(nodes.segmentation, nodes.flair, result)
         write_segments(nodes.segmentation, nodes.flair, Segments.of(result, rejected), save_state=save_state)
     return result
 
@@ -153,7 +142,7 @@ def follow_edit(nodes: WMHNodes, result: Result) -> Result:
     """
     segments = read_segments(nodes.segmentation, nodes.flair)
     result = remeasure(result, segments)
-    with _all_or_nothing(nodes.flair.GetScene(), nodes):
+    with all_or_nothing(nodes.flair.GetScene(), nodes.made):
         _write_numbers(nodes, result)
         write_segments(nodes.segmentation, nodes.flair, Segments.of(result, segments.rejected))
     return result
@@ -161,12 +150,7 @@ def follow_edit(nodes: WMHNodes, result: Result) -> Result:
 
 def edited_by_reader(nodes: WMHNodes) -> bool:
     """Whether the segments hold work of a reader that writing over them would lose; true also after a reload."""
-    segments = read_segments(nodes.segmentation, nodes.flair)
-    if segments.rejected.any():
-        return True
-    axes = _flipped_axes(nodes)
-    digest = _digest(np.flip(segments.labels, axes), np.flip(segments.ventricles, axes))
-    return digest != nodes.segmentation.GetAttribute(AUTOMATIC)
+    return differs_from_automatic(nodes.segmentation, nodes.flair)
 
 
 def result_from_nodes(nodes: WMHNodes) -> Result:
@@ -175,31 +159,12 @@ def result_from_nodes(nodes: WMHNodes) -> Result:
     Raises:
         InputError: the FLAIR or the probability map is gone or changed, or the segmentation is none of ours.
     """
-    from csvd.result import Result
-
-    node = nodes.segmentation
     for what, member in (("FLAIR", nodes.flair), ("probability map", nodes.probability)):
         if member is None:
-            raise InputError(f"The {what} of {node.GetName()} is no longer in the scene: load the FLAIR and run again.")
-    image = image_from_node(nodes.flair)
-    try:
-        origin = json.loads(node.GetAttribute(ORIGIN))
-        masks = [_unpacked(node.GetAttribute(key), image.voxels.shape) for key in (VENTRICLES_MASK, BRAIN_MASK)]
-        axes = _flipped_axes(nodes)
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise InputError(f"{node.GetName()} does not say what it was made from: run again.") from error
-    parameters = origin["parameters"]
-    measured = {name: parameters.pop(name) for name in ("threshold", "pv_distance_mm", "pv_rule")}
-    automatic = Result.from_probability(
-        image,
-        voxels_of(nodes.probability),
-        *(np.flip(mask, axes) for mask in masks),
-        warnings=origin["warnings"],
-        parameters=parameters,
-        provenance=origin["provenance"],
-        **measured,
-    )
-    return remeasure(automatic, read_segments(node, nodes.flair))
+            raise InputError(
+                f"The {what} of {nodes.segmentation.GetName()} is no longer in the scene: load the FLAIR and run again."
+            )
+    return recall(nodes.segmentation, nodes.flair, nodes.probability)
 
 
 def remove(nodes: WMHNodes) -> None:
@@ -207,7 +172,7 @@ def remove(nodes: WMHNodes) -> None:
     scene, hierarchy = nodes.segmentation.GetScene(), nodes.segmentation.GetScene().GetSubjectHierarchyNode()
     folder = _folder(nodes)
     for node in nodes.made:
-        _remove(scene, node)
+        remove_node(scene, node)
     if folder and not hierarchy.GetNumberOfItemChildren(folder):
         hierarchy.RemoveItem(folder)
 
@@ -222,20 +187,6 @@ def _write_numbers(nodes: WMHNodes, result: Result) -> None:
         write_slices(nodes.slices, result)
         if None not in (nodes.chart, nodes.periventricular_series, nodes.deep_series):
             write_chart(nodes.chart, nodes.periventricular_series, nodes.deep_series, nodes.slices)
-
-
-def _write_origin(nodes: WMHNodes, result: Result) -> None:
-    from csvd.report.tables import plain
-
-    automatic = result.automatic or result
-    origin = {
-        "parameters": result.parameters,
-        "warnings": result.warnings,
-        "provenance": result.provenance,
-        "affine": own_affine(nodes.flair),
-    }
-    nodes.segmentation.SetAttribute(ORIGIN, json.dumps(plain(origin)))
-    nodes.segmentation.SetAttribute(AUTOMATIC, _digest(automatic.labels, automatic.ventricles))
 
 
 def _complete(flair: slicer.vtkMRMLScalarVolumeNode, nodes: WMHNodes | None) -> WMHNodes:
@@ -279,120 +230,3 @@ def _folder(nodes: WMHNodes) -> int:
     hierarchy = nodes.segmentation.GetScene().GetSubjectHierarchyNode()
     item = hierarchy.GetItemByDataNode(nodes.segmentation)
     return hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
-
-
-@contextmanager
-def _all_or_nothing(scene: slicer.vtkMRMLScene, nodes: WMHNodes | None) -> Iterator[None]:
-    """Put `nodes` back as they were and remove every new node and folder when the block raises.
-
-    Nothing here is copied: all writers of this package put new data objects in the place of old ones.
-    """
-    hierarchy = scene.GetSubjectHierarchyNode()
-    there, items = set(_nodes(scene)), set(_items(hierarchy))
-    restore = [_state(node) for node in nodes.made] if nodes else []
-    try:
-        yield
-    except BaseException:
-        for put_back in restore:
-            put_back()
-        for node in [node for node in _nodes(scene) if node not in there]:
-            _remove(scene, node)
-        for item in set(_items(hierarchy)) - items:
-            if item in _items(hierarchy):  # not gone with its parent
-                hierarchy.RemoveItem(item)
-        raise
-
-
-def _state(node: slicer.vtkMRMLNode) -> Callable[[], None]:
-    """A call that gives a node the data, attributes and place that it has now."""
-    attributes = {key: node.GetAttribute(key) for key in node.GetAttributeNames()}
-    transform = node.GetTransformNodeID() if node.IsA("vtkMRMLTransformableNode") else None
-    if node.IsA("vtkMRMLVolumeNode"):
-        data = [(node.SetAndObserveImageData, node.GetImageData()), (node.SetIJKToRASMatrix, vtk.vtkMatrix4x4())]
-        node.GetIJKToRASMatrix(data[1][1])
-    elif node.IsA("vtkMRMLTableNode"):
-        data = [(node.SetAndObserveTable, node.GetTable()), (node.SetAndObserveSchema, node.GetSchema())]
-    elif node.IsA("vtkMRMLSegmentationNode"):
-        segmentation = node.GetSegmentation()
-        segments = {id: segmentation.GetSegment(id) for id in segmentation.GetSegmentIDs()}
-        kept = [(id, segment.GetLabelValue(), segment.GetRepresentation(LABELMAP)) for id, segment in segments.items()]
-        data = [(lambda kept: _put_segments_back(segmentation, kept), kept)]
-    else:
-        data = []
-
-    def put_back() -> None:
-        for put, what in data:
-            put(what)
-        for key in node.GetAttributeNames():
-            if key not in attributes:
-                node.RemoveAttribute(key)
-        for key, value in attributes.items():
-            node.SetAttribute(key, value)
-        if node.IsA("vtkMRMLTransformableNode"):
-            node.SetAndObserveTransformNodeID(transform)
-
-    return put_back
-
-
-def _put_segments_back(segmentation: slicer.vtkSegmentation, kept: list[tuple]) -> None:
-    for id in set(segmentation.GetSegmentIDs()) - {id for id, *_ in kept}:
-        segmentation.RemoveSegment(id)
-    for id, label_value, labelmap in kept:
-        segment = segmentation.GetSegment(id)
-        segment.SetLabelValue(label_value)
-        segment.AddRepresentation(LABELMAP, labelmap)
-
-
-def _nodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:
-    return [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
-
-
-def _items(hierarchy: slicer.vtkMRMLSubjectHierarchyNode) -> list[int]:
-    ids = vtk.vtkIdList()
-    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), ids, True)
-    return [ids.GetId(number) for number in range(ids.GetNumberOfIds())]
-
-
-def _remove(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
-    """Remove a node together with its display and storage nodes, which a scene would keep."""
-    belongings = []
-    if node.IsA("vtkMRMLStorableNode"):
-        belongings += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
-    if node.IsA("vtkMRMLDisplayableNode"):
-        belongings += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
-    for other in (*belongings, node):
-        if other is not None and scene.IsNodePresent(other):
-            scene.RemoveNode(other)
-
-
-def _packed(mask: np.ndarray) -> str:
-    """A mask as text, a few kB for a head."""
-    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
-
-
-def _unpacked(text: str, shape: tuple[int, int, int]) -> np.ndarray:
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    if bits.size != -(-int(np.prod(shape)) // 8):
-        raise ValueError(f"{bits.size} bytes do not hold a mask of shape {shape}.")
-    return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).view(bool)
-
-
-def _flipped_axes(nodes: WMHNodes) -> tuple[int, ...]:
-    """The voxel axes that run the other way than when the masks were packed.
-
-    Slicer turns the slices of a left-handed volume round when it reads its file. Any other change of the affine is a
-    transform that was hardened, and leaves the order of the voxels alone.
-    """
-    affine = np.array(json.loads(nodes.segmentation.GetAttribute(ORIGIN))["affine"])
-    mapping = np.linalg.inv(affine) @ own_affine(nodes.flair)
-    directions = np.diag(mapping)[:3]
-    last = np.array(voxels_of(nodes.flair).shape) - 1
-    flip = np.eye(4)
-    flip[:3, :3], flip[:3, 3] = np.diag(np.sign(directions)), np.where(directions < 0, last, 0)
-    return tuple(np.flatnonzero(directions < 0).tolist()) if np.allclose(mapping, flip, atol=0.05) else ()
-
-
-def _digest(labels: np.ndarray, ventricles: np.ndarray) -> str:
-    content = hashlib.blake2b(np.ascontiguousarray(labels), digest_size=16)
-    content.update(np.packbits(ventricles))
-    return content.hexdigest()

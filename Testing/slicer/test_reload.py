@@ -115,6 +115,17 @@ def test_the_result_comes_back_without_a_network(flair, reopen):
     assert not edited_by_reader(nodes)
 
 
+def test_another_threshold_after_a_reload_is_remembered(flair, reopen):
+    result = result_of(flair)
+    show(result, flair)
+    nodes = reopen()
+    update(nodes, result_from_nodes(nodes).remeasure(threshold=0.7))
+    assert not edited_by_reader(nodes)
+    again = result_from_nodes(nodes)
+    assert close(again.measurements, result.remeasure(threshold=0.7).measurements)
+    assert not again.edited
+
+
 def test_a_review_goes_on_after_a_reload(scene, reopen):
     flair = add_flair(scene)
     result = result_of(flair)

@@ -11,7 +11,9 @@ from test_segments import paint
 
 from csvd.errors import InputError
 from csvd_slicer import scene as module
-from csvd_slicer.scene import edited_by_reader, find, follow_edit, remove, result_from_nodes, show, update
+from csvd_slicer.memory import BRAIN_MASK, ORIGIN
+from csvd_slicer.rollback import remove_node
+from csvd_slicer.scene import WMHNodes, edited_by_reader, find, follow_edit, remove, result_from_nodes, show, update
 from csvd_slicer.segments import DEEP, PERIVENTRICULAR, Segments, read_brain, read_segments, write_segments
 from csvd_slicer.volumes import own_affine, voxels_of
 
@@ -163,7 +165,7 @@ def test_no_flair_has_no_family(scene, flair):
 def test_a_node_that_was_removed_is_made_again(scene, flair, result, nodes):
     before = contents(scene)
     for node in (nodes.lesions, nodes.slices, nodes.uncertainty, nodes.deep_series):
-        module._remove(scene, node)
+        remove_node(scene, node)
     found = find(flair)
     assert found.lesions is None
     follow_edit(found, result)
@@ -264,7 +266,15 @@ def broken(*_, **__):
     raise RuntimeError("out of memory")
 
 
-PARTS = ("write_map", "write_measurements", "write_lesions", "write_slices", "write_chart", "_packed", "write_segments")
+PARTS = (
+    "write_map",
+    "write_measurements",
+    "write_lesions",
+    "write_slices",
+    "write_chart",
+    "remember",
+    "write_segments",
+)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -342,10 +352,10 @@ def test_a_result_is_what_its_nodes_give_back(nodes, result):
 def test_a_result_without_its_flair_or_map_is_refused(scene, flair, nodes, member, words):
     scene.RemoveNode(getattr(nodes, member))
     with pytest.raises(InputError, match=words):
-        result_from_nodes(module.WMHNodes.of(nodes.segmentation))
+        result_from_nodes(WMHNodes.of(nodes.segmentation))
 
 
-@pytest.mark.parametrize(("key", "text"), [(module.ORIGIN, "{"), (module.BRAIN_MASK, "AAAA"), (module.BRAIN_MASK, "")])
+@pytest.mark.parametrize(("key", "text"), [(ORIGIN, "{"), (BRAIN_MASK, "AAAA"), (BRAIN_MASK, "")])
 def test_a_damaged_memory_is_refused(nodes, key, text):
     nodes.segmentation.SetAttribute(key, text)
     with pytest.raises(InputError, match="does not say what it was made from: run again"):
