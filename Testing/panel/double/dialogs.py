@@ -9,7 +9,7 @@ A question without an answer raises, since in Slicer the panel would wait for th
 import functools
 import inspect
 
-from . import objects
+from . import members, objects
 
 TELLING = ("infoDisplay", "warningDisplay", "errorDisplay", "delayDisplay", "messageBox", "showStatusMessage")
 ASKING = ("confirmOkCancelDisplay", "confirmYesNoDisplay", "confirmRetryCloseDisplay")
@@ -59,7 +59,7 @@ def install(util):
         original = getattr(util, name)
         setattr(util, name, _recorder(name, original))
     for cls, names in OF_QT.items():
-        table = objects.INSTEAD.setdefault(cls, {})
+        table = members.INSTEAD.setdefault(cls, {})
         for name in names:
             table[name] = functools.partial(_of_qt, f"{cls}.{name}")
 

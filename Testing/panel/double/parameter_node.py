@@ -12,94 +12,23 @@ import typing
 import slicer
 import vtk
 
+from .annotations import (
+    Choice,
+    Decimals,
+    Default,
+    Exclude,
+    FloatRange,
+    Maximum,
+    Minimum,
+    NotNone,
+    RangeBounds,
+    SingleStep,
+    Validator,
+    WithinRange,
+)  # fmt: skip
+from .connectors import Connector
+
 SlicerParameterNamePropertyName = "SlicerParameterName"
-
-
-class Default:
-    def __init__(self, value):
-        self.value = value
-
-
-class Decimals(Default):
-    """Annotation for spin boxes and sliders."""
-
-
-class SingleStep(Default):
-    """Annotation for spin boxes and sliders."""
-
-
-class Validator:
-    def validate(self, value):
-        raise NotImplementedError
-
-
-class NotNone(Validator):
-    def validate(self, value):
-        if value is None:
-            raise ValueError("Value must not be None")
-
-
-class WithinRange(Validator):
-    def __init__(self, minimum, maximum):
-        self.minimum, self.maximum = minimum, maximum
-
-    def validate(self, value):
-        if not self.minimum <= value <= self.maximum:
-            raise ValueError(f"{value} is not within [{self.minimum}, {self.maximum}]")
-
-
-class Minimum(Validator):
-    def __init__(self, minimum):
-        self.minimum = minimum
-
-    def validate(self, value):
-        if value < self.minimum:
-            raise ValueError(f"{value} is less than {self.minimum}")
-
-
-class Maximum(Validator):
-    def __init__(self, maximum):
-        self.maximum = maximum
-
-    def validate(self, value):
-        if value > self.maximum:
-            raise ValueError(f"{value} is more than {self.maximum}")
-
-
-class Choice(Validator):
-    def __init__(self, choices):
-        self.choices = choices
-
-    def validate(self, value):
-        if value not in self.choices:
-            raise ValueError(f"{value} is none of {self.choices}")
-
-
-class Exclude(Validator):
-    def __init__(self, excludedValues):
-        self.excludedValues = excludedValues
-
-    def validate(self, value):
-        if value in self.excludedValues:
-            raise ValueError(f"{value} is excluded")
-
-
-class FloatRange:
-    def __init__(self, minimum, maximum):
-        if minimum > maximum:
-            raise ValueError(f"minimum {minimum} is more than maximum {maximum}")
-        self.minimum, self.maximum = minimum, maximum
-
-    def __eq__(self, other):
-        return isinstance(other, FloatRange) and (self.minimum, self.maximum) == (other.minimum, other.maximum)
-
-    __hash__ = None
-
-
-class RangeBounds(WithinRange):
-    def validate(self, value):
-        super().validate(value.minimum)
-        super().validate(value.maximum)
 
 
 class Parameter:
@@ -171,98 +100,6 @@ class Parameter:
         if self.kind is FloatRange:
             return FloatRange(*map(float, text.split(",")))
         return self.kind[text] if issubclass(self.kind, enum.Enum) else self.kind(text)
-
-
-# Exact class of the widget: (types it may show, property, signal). Kept as in Slicer: a subclass is not bound.
-_BOUND = {
-    "QCheckBox": ((bool,), "checked", "stateChanged(int)"),
-    "ctkCheckBox": ((bool,), "checked", "stateChanged(int)"),
-    "QPushButton": ((bool,), "checked", "toggled(bool)"),
-    "QSlider": ((int,), "value", "valueChanged(int)"),
-    "QSpinBox": ((int,), "value", "valueChanged(int)"),
-    "QDoubleSpinBox": ((float, int), "value", "valueChanged(double)"),
-    "ctkDoubleSpinBox": ((float, int), "value", "valueChanged(double)"),
-    "ctkDoubleSlider": ((float, int), "value", "valueChanged(double)"),
-    "ctkSliderWidget": ((float, int), "value", "valueChanged(double)"),
-    "qMRMLSliderWidget": ((float, int), "value", "valueChanged(double)"),
-    "qMRMLSpinBox": ((float, int), "value", "valueChanged(double)"),
-    "QComboBox": ((bool, int, float, str, enum.Enum), None, "currentIndexChanged(int)"),
-    "ctkComboBox": ((bool, int, float, str, enum.Enum), None, "currentIndexChanged(int)"),
-    "QLineEdit": ((str,), "text", "textChanged(QString)"),
-    "QLabel": ((str,), "text", None),
-    "QTextEdit": ((str,), "plainText", "textChanged()"),
-    "ctkPathLineEdit": ((pathlib.PurePath,), "currentPath", "currentPathChanged(QString)"),
-    "ctkDirectoryButton": ((pathlib.PurePath,), "directory", "directoryChanged(QString)"),
-    "ctkRangeWidget": ((FloatRange,), None, "valuesChanged(double,double)"),
-    "qMRMLRangeWidget": ((FloatRange,), None, "valuesChanged(double,double)"),
-    "qMRMLNodeComboBox": ((slicer.vtkMRMLNode,), None, "currentNodeChanged(vtkMRMLNode*)"),
-}
-_MUST_BE_BOUNDED = ("QSlider", "ctkSliderWidget", "ctkDoubleSlider", "qMRMLSliderWidget")
-
-
-class Connector:
-    """One widget and one parameter."""
-
-    def __init__(self, widget, parameter):
-        self.widget, self.parameter = widget, parameter
-        cls = type(widget).__name__
-        kinds, self.property, self.signal = _BOUND.get(cls, ((), None, None))
-        if not issubclass(parameter.kind, kinds) or (parameter.kind is bool and bool not in kinds):
-            raise RuntimeError(
-                f"no connector from {parameter.kind.__name__} '{parameter.name}' to {type(widget).__name__}"
-            )
-        if cls == "QPushButton":
-            widget.checkable = True
-        if self.property == "value":
-            self._limit(cls)
-        if "ComboBox" in cls and "Node" not in cls:
-            self._fill()
-
-    def _limit(self, cls):
-        notes, widget = self.parameter.notes, self.widget
-        low = notes.get(WithinRange) or notes.get(Minimum)
-        high = notes.get(WithinRange) or notes.get(Maximum)
-        if cls in _MUST_BE_BOUNDED and not (low and high):
-            raise RuntimeError(f"'{self.parameter.name}' needs WithinRange to be bound to a {cls}")
-        for note, name in ((Decimals, "decimals"), (SingleStep, "singleStep")):
-            if note in notes:
-                setattr(widget, name, notes[note].value)
-        whole = "int" if cls in ("QSlider", "QSpinBox") else "float"
-        widest = {"int": (-(2**31), 2**31 - 1), "float": (float("-inf"), float("inf"))}[whole]
-        widget.minimum = low.minimum if low else widest[0]
-        widget.maximum = high.maximum if high else widest[1]
-
-    def _fill(self):
-        if issubclass(self.parameter.kind, enum.Enum):
-            self.choices = list(self.parameter.kind)
-            labels = [e.label() if hasattr(e, "label") else e.name for e in self.choices]
-        elif Choice in self.parameter.notes:
-            self.choices = list(self.parameter.notes[Choice].choices)
-            labels = [str(c) for c in self.choices]
-        else:
-            raise RuntimeError(f"'{self.parameter.name}' needs Choice to be bound to a combo box")
-        self.widget.clear()
-        for label in labels:
-            self.widget.addItem(label)
-
-    def read(self):
-        widget, kind = self.widget, self.parameter.kind
-        if hasattr(self, "choices"):
-            return self.choices[widget.currentIndex]
-        if kind is FloatRange:
-            return FloatRange(widget.minimumValue, widget.maximumValue)
-        return widget.currentNode() if self.parameter.is_node else kind(getattr(widget, self.property))
-
-    def write(self, value):
-        widget, kind = self.widget, self.parameter.kind
-        if hasattr(self, "choices"):
-            widget.currentIndex = self.choices.index(value)
-        elif kind is FloatRange:
-            widget.setValues(value.minimum, value.maximum)
-        elif self.parameter.is_node:
-            widget.setCurrentNode(value)
-        elif self.property != "plainText" or widget.plainText != value:  # keep the cursor of who types
-            setattr(widget, self.property, str(value) if issubclass(kind, pathlib.PurePath) else value)
 
 
 class _Wrapper:

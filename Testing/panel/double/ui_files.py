@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from . import convert, objects, signals
+from . import convert, members, objects, signals
 from .facts import CLASSES, NotInSlicer, properties
 from .native import models, native_class
 
@@ -76,7 +76,7 @@ class QUiLoader(QtUiTools.QUiLoader):
             raise RuntimeError(self.errorString())
         by_name = {w.objectName(): w for w in [top, *top.findChildren(QtCore.QObject)] if w.objectName()}
         for name, cls, prop, element in later:
-            objects.write_property(by_name[name], cls, prop, value_of(element, cls))
+            members.write_property(by_name[name], cls, prop, value_of(element, cls))
         for connection in connections if connections is not None else ():
             self._connect(connection, by_name)
         return top
@@ -84,7 +84,7 @@ class QUiLoader(QtUiTools.QUiLoader):
     def _connect(self, connection, by_name):
         sender, receiver = (convert.wrap(by_name[connection.findtext(end)]) for end in ("sender", "receiver"))
         signal = signals.known(sender._facts, connection.findtext("signal"))
-        signals.connect(sender, signal, objects.target_slot(signal, receiver, connection.findtext("slot")))
+        signals.connect(sender, signal, members.target_slot(signal, receiver, connection.findtext("slot")))
 
     def createWidget(self, class_name, parent=None, name=""):
         if class_name == "Line":
