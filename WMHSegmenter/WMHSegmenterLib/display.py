@@ -1,0 +1,42 @@
+"""How segments and maps are drawn in the slice views. On MRML nodes alone, so it works without a main window."""
+
+import slicer
+
+UNCERTAINTY_OPACITY = 0.6  # a choice: the FLAIR still shows through
+
+
+class Display:
+    def __init__(self, ui):
+        self.ui = ui
+        self.uncertainty_id = None
+
+    def show(self, nodes):
+        """Bring the FLAIR of a new result into the slice views."""
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            composite.SetBackgroundVolumeID(nodes.flair.GetID())
+
+    def apply(self, parameters, nodes):
+        """Draw as the parameters say; without nodes the map that was laid over is taken away."""
+        mode = parameters.displayMode.value
+        if nodes is not None:
+            display = nodes.segmentation.GetDisplayNode()
+            display.SetVisibility2DFill(mode != "outline")
+            display.SetVisibility2DOutline(mode != "fill")
+            display.SetOpacity2DFill(parameters.opacity)
+            display.SetOpacity2DOutline(parameters.opacity if mode == "outline" else 1.0)
+        shown = nodes.uncertainty if nodes is not None and parameters.showUncertainty else None
+        if shown is None:
+            self._lay_over(self.uncertainty_id, None)
+        else:
+            self._lay_over(None, shown.GetID())
+        self.uncertainty_id = shown.GetID() if shown is not None else None
+
+    @staticmethod
+    def _lay_over(old_id, new_id):
+        """Put a map over the FLAIR, or take away the one that was put there; what a reader laid over stays."""
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if new_id is not None:
+                composite.SetForegroundVolumeID(new_id)
+                composite.SetForegroundOpacity(UNCERTAINTY_OPACITY)
+            elif old_id is not None and composite.GetForegroundVolumeID() == old_id:
+                composite.SetForegroundVolumeID(None)
