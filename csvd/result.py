@@ -46,6 +46,7 @@ class Result:
         parameters: threshold, pv_distance_mm, pv_rule, and what the pipeline adds (members, mirror ...).
         provenance: input, software, models, device, times in seconds, date.
         automatic: the result under the same parameters before anything was edited by hand; None if nothing was.
+        moved: uint8; zones that a reader chose against the rule, 1 or 2, and 0 elsewhere; None if there are none.
     """
 
     image: Image
@@ -62,6 +63,7 @@ class Result:
     parameters: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     automatic: Self | None = None
+    moved: np.ndarray | None = None
 
     @property
     def mask(self) -> np.ndarray:
@@ -70,7 +72,7 @@ class Result:
 
     @property
     def edited(self) -> bool:
-        """Whether the mask or the ventricles were changed by hand."""
+        """Whether the mask, the ventricles or the zones were changed by hand."""
         return self.automatic is not None
 
     @classmethod
@@ -134,17 +136,19 @@ class Result:
         pv_distance_mm: float | None = None,
         pv_rule: str | None = None,
         ventricles: np.ndarray | None = None,
+        moved: np.ndarray | None = None,
     ) -> Self:
         """A new result after an edit or with other parameters; no network runs. What is not given stays as it is.
 
         A mask or ventricles that differ from the automatic ones make the new result `edited`; its `automatic` holds
         the automatic result under the same parameters. A new threshold takes the mask from the probability again and
-        so drops an edited mask.
+        so drops an edited mask and moved zones.
 
         Args:
             mask: (i, j, k), anything but 0 is a hyperintensity.
             threshold, pv_distance_mm, pv_rule: as in `from_probability`.
             ventricles: (i, j, k), anything but 0 is ventricle.
+            moved: (i, j, k) uint8, the zones that a reader chose, 1 or 2, and 0 where the rule decides.
 
         Raises:
             InputError: as `from_probability`, or a mask and a threshold given at once.
@@ -173,9 +177,14 @@ class Result:
         else:
             ventricles, distance_mm = self.ventricles, self.distance_mm
 
-        if np.array_equal(mask, automatic.mask) and np.array_equal(ventricles, automatic.ventricles):
+        if moved is None and threshold is None:
+            moved = self.moved
+        if moved is not None and not (mask & (moved > 0) & (moved != automatic.labels)).any():
+            moved = None
+        same = np.array_equal(mask, automatic.mask) and np.array_equal(ventricles, automatic.ventricles)
+        if same and moved is None:
             return automatic
-        edited = replace(automatic, ventricles=ventricles, distance_mm=distance_mm, automatic=automatic)
+        edited = replace(automatic, ventricles=ventricles, distance_mm=distance_mm, automatic=automatic, moved=moved)
         return edited._measured(mask)
 
     def save(self, folder: str | os.PathLike, report: bool = True) -> dict[str, Path]:
@@ -241,6 +250,7 @@ class Result:
             pv_distance_mm=self.parameters["pv_distance_mm"],
             pv_rule=self.parameters["pv_rule"],
             threshold=self.parameters["threshold"],
+            moved=self.moved,
         )
         return replace(
             self,

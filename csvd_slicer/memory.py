@@ -82,7 +82,10 @@ def recall(
         **measured_with,
         **told,
     )
-    return remeasure(automatic, read_segments(node, flair))
+    segments = read_segments(node, flair)
+    result = remeasure(automatic, segments)
+    # Voxels that a reader painted and then moved are known as moved only once they are part of the result.
+    return result if np.array_equal(result.labels, segments.labels) else remeasure(result, segments)
 
 
 def differs_from_automatic(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> bool:

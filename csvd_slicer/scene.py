@@ -135,7 +135,8 @@ def update(nodes: WMHNodes, result: Result, *, save_state: Callable[[], object] 
 def follow_edit(nodes: WMHNodes, result: Result) -> Result:
     """Measure what a reader made of the segments, and bring segments, tables and chart after it.
 
-    A new voxel of either zone is given to the zone of its distance. Nothing is saved for undo: the editor did.
+    A new voxel of either zone is given to the zone of its distance, and one that was painted over from the other zone
+    stays where the reader put it. Nothing is saved for undo: the editor did.
 
     Raises:
         InputError: as `read_segments`.

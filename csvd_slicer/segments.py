@@ -83,9 +83,19 @@ def read_segments(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLSca
 
 
 def remeasure(result: Result, segments: Segments) -> Result:
-    """Measure `result` anew on what the segments hold; ventricles cost a distance map and count only when changed."""
+    """Measure `result` anew on what the segments hold.
+
+    A voxel that was a hyperintensity before and lies in the other zone now was moved by the reader and stays there; a
+    new one is given to the zone of its distance. Ventricles cost a distance map and count only when changed.
+    """
     ventricles = None if np.array_equal(segments.ventricles, result.ventricles) else segments.ventricles
-    return result.remeasure(segments.mask, ventricles=ventricles)
+    before, now, moved = result.labels, segments.labels, result.moved
+    relabelled = (now != before) & (now > 0) & (before > 0)
+    if relabelled.any():
+        automatic = (result.automatic or result).labels
+        moved = np.zeros_like(now) if moved is None else moved.copy()
+        moved[relabelled] = np.where(now == automatic, 0, now)[relabelled]
+    return result.remeasure(segments.mask, ventricles=ventricles, moved=moved)
 
 
 def read_brain(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:

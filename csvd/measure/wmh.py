@@ -40,12 +40,14 @@ def measure_wmh(
     pv_distance_mm: float = 10.0,
     pv_rule: str = "voxel",
     threshold: float = 0.5,
+    moved: np.ndarray | None = None,
 ) -> WMHMeasures:
     """Measure a WMH mask.
 
     ``mask`` and ``brain`` (the intracranial space) are boolean, ``probability`` is the ensemble's mean and
     ``distance_mm`` the ventricle distance, all (i, j, k) on one grid; ``affine`` maps indices to world RAS mm.
-    ``threshold`` is the one that made the mask and is only reported. Only the box around the mask is worked on.
+    ``threshold`` is the one that made the mask and is only reported. ``moved`` holds the zones that a reader chose, 1
+    or 2, and 0 where the rule decides. Only the box around the mask is worked on.
 
     Without lesions every volume, count and grade is 0. Without ventricles (``distance_mm`` is ``None`` or nowhere
     finite) what depends on the zone is ``None``, for a missing ventricle does not make a lesion deep; the
@@ -78,6 +80,8 @@ def measure_wmh(
         labels[box][here] = DEEP
     elif distance is not None:
         labels[box] = periventricular(here, distance, pv_distance_mm, pv_rule)
+        if moved is not None:
+            np.copyto(labels[box], moved[box], where=here & (moved[box] > 0))
 
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, :3] @ [side.start for side in box]

@@ -1,0 +1,195 @@
+"""The review of one FLAIR: its lesions, the most uncertain first, and what a reader decided on each.
+
+A decision is kept as a point in the lesion, in an attribute of the segmentation node, so it is saved with the scene and
+survives that lesions get other numbers or outlines. It counts only while the segments agree with it: after an undo, a
+deleted lesion is there again and waits for a decision. Points are millimetres of the FLAIR's own RAS, since Slicer may
+turn its voxels round when it reads a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+
+from csvd_slicer.scene import WMHNodes, follow_edit
+from csvd_slicer.segments import LABELMAP, REJECTED, Segments, read_segments, write_segments
+from csvd_slicer.volumes import own_affine, scalars_of, world_affine
+
+if TYPE_CHECKING:
+    from csvd.measure.lesions import Lesion
+    from csvd.result import Result
+
+ATTRIBUTE, HIGHLIGHT = "csvd.review", "csvd.highlight"
+ACCEPTED, DELETED = "accepted", "deleted"
+MOVED = {"periventricular": 1, "deep": 2}  # by label
+NOT_WMH = {id.removeprefix("Not_WMH_"): code for code, id in enumerate(REJECTED, start=1)}
+HIGHLIGHT_COLOR = (1.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A lesion to decide on.
+
+    Attributes:
+        lesion: its row in the table of lesions.
+        voxels: its voxels, three arrays of indices (i, j, k).
+        voxel: the one of them that is nearest to the centroid, which itself may lie outside a bent lesion.
+        decision: "accepted", "periventricular", "deep", or "" before any.
+    """
+
+    lesion: Lesion
+    voxels: tuple[np.ndarray, np.ndarray, np.ndarray]
+    voxel: tuple[int, int, int]
+    decision: str
+
+
+def review_items(nodes: WMHNodes, result: Result) -> list[Item]:
+    """Every lesion of `result`: those not decided on and decided ones alike, by falling uncertainty, then volume."""
+    from csvd.measure.clusters import Clusters
+    from csvd.measure.slices import slice_axis
+
+    decided = {voxel: decision for voxel, decision in _voxels_decided(nodes) if decision in (ACCEPTED, *MOVED)}
+    clusters = Clusters.of(result.mask, slice_axis(result.image.spacing_mm))
+    ends = np.append(clusters.first, len(clusters.label))
+    # Lesions are numbered as csvd.measure.lesions does: by falling volume, equal ones in the order of the clusters.
+    largest_first = np.argsort(-clusters.voxels, kind="stable")
+    items = []
+    for lesion, n in zip(result.lesions, largest_first, strict=True):
+        voxels = tuple(coordinate[ends[n] : ends[n + 1]] for coordinate in clusters.index)
+        off = sum((c - c.mean()) ** 2 * mm**2 for c, mm in zip(voxels, result.image.spacing_mm, strict=True))
+        voxel = tuple(int(c[off.argmin()]) for c in voxels)
+        inside = [decided[v] for v in decided if any((voxels[0] == v[0]) & (voxels[1] == v[1]) & (voxels[2] == v[2]))]
+        items.append(Item(lesion, voxels, voxel, inside[-1] if inside else ""))
+    return sorted(items, key=lambda item: (-item.lesion.uncertain_share, -item.lesion.volume_ml))
+
+
+def progress(nodes: WMHNodes, items: list[Item], result: Result) -> tuple[int, int]:
+    """How many lesions were decided on, and of how many; deleted and rejected ones count while they stay so."""
+    rejected = read_segments(nodes.segmentation, nodes.flair).rejected
+    gone = sum(
+        rejected[voxel] == NOT_WMH[decision] if decision in NOT_WMH else decision == DELETED and not result.mask[voxel]
+        for voxel, decision in _voxels_decided(nodes)
+        if decision in (DELETED, *NOT_WMH)
+    )
+    decided = sum(bool(item.decision) for item in items)
+    return int(decided + gone), int(len(items) + gone)
+
+
+def decide(
+    nodes: WMHNodes, result: Result, item: Item, decision: str, *, save_state: Callable[[], object] | None = None
+) -> Result:
+    """Carry a decision out and keep it; returns what is measured then.
+
+    Args:
+        item: one of ``review_items(nodes, result)``.
+        decision: "accepted"; "deleted"; "periventricular" or "deep", the zone of the whole lesion; "infarct",
+            "artefact" or "other", no hyperintensity but kept in a segment of its own.
+        save_state: as in `csvd_slicer.segments.write_segments`.
+
+    Raises:
+        ValueError: another decision. InputError: as `read_segments`.
+    """
+    if decision not in (ACCEPTED, DELETED, *MOVED, *NOT_WMH):
+        raise ValueError(f"{decision!r} is no decision.")
+    if decision != ACCEPTED:
+        segments = read_segments(nodes.segmentation, nodes.flair)
+        labels, rejected = segments.labels.copy(), segments.rejected.copy()
+        labels[item.voxels] = MOVED.get(decision, 0)
+        rejected[item.voxels] = NOT_WMH.get(decision, 0)
+        changed = Segments(labels, segments.ventricles, rejected)
+        write_segments(nodes.segmentation, nodes.flair, changed, save_state=save_state)
+        result = follow_edit(nodes, result)
+    _keep(nodes, item, decision)
+    return result
+
+
+def decided_by_reader(nodes: WMHNodes) -> bool:
+    """Whether any decision is kept, which a new run would lose."""
+    return bool(_kept(nodes))
+
+
+def forget_decisions(nodes: WMHNodes) -> None:
+    """After a new run: nothing is decided."""
+    nodes.segmentation.RemoveAttribute(ATTRIBUTE)
+
+
+def jump_to(nodes: WMHNodes, item: Item) -> None:
+    """Bring the lesion into the middle of every slice view."""
+    point = world_affine(nodes.flair) @ (*item.voxel, 1)
+    kind = slicer.vtkMRMLSliceNode
+    kind.JumpAllSlices(nodes.flair.GetScene(), *point[:3], kind.CenteredJumpSlice)
+
+
+def highlight(nodes: WMHNodes, item: Item) -> None:
+    """Draw a yellow line round the lesion; one at a time, hidden from lists and not saved."""
+    scene = nodes.flair.GetScene()
+    node = scene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
+    if node is None:
+        node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+        node.UnRegister(None)
+        node.SetName("Lesion under review")
+        node.SetSingletonTag(HIGHLIGHT)
+        node.HideFromEditorsOn()
+        node.SaveWithSceneOff()
+        node = scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SaveWithSceneOff()
+        display.SetVisibility2DFill(False)
+        display.SetVisibility3D(False)
+    low = np.array([c.min() for c in item.voxels])
+    voxels = np.zeros([np.ptp(c) + 1 for c in item.voxels], np.uint8)
+    voxels[tuple(c - start for c, start in zip(item.voxels, low, strict=True))] = 1
+    affine = own_affine(nodes.flair)
+    affine[:3, 3] = (affine @ (*low, 1))[:3]
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(affine.ravel())
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(voxels.shape)
+    image.SetGeometryFromImageToWorldMatrix(matrix)
+    image.GetPointData().SetScalars(scalars_of(voxels))
+    segment = slicer.vtkSegment()
+    segment.SetName(f"Lesion {item.lesion.id}")
+    segment.SetColor(*HIGHLIGHT_COLOR)
+    segment.AddRepresentation(LABELMAP, image)
+    node.SetAndObserveTransformNodeID(nodes.flair.GetTransformNodeID())
+    node.GetSegmentation().RemoveAllSegments()
+    node.GetSegmentation().AddSegment(segment)
+
+
+def remove_highlight(scene: slicer.vtkMRMLScene) -> None:
+    node = scene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
+    if node is not None:
+        display = node.GetDisplayNode()
+        scene.RemoveNode(node)
+        if display is not None:
+            scene.RemoveNode(display)
+
+
+def _kept(nodes: WMHNodes) -> list[list]:
+    return json.loads(nodes.segmentation.GetAttribute(ATTRIBUTE) or "[]")
+
+
+def _keep(nodes: WMHNodes, item: Item, decision: str) -> None:
+    """Add a decision; earlier ones on the same lesion go."""
+    among = set(zip(*(c.tolist() for c in item.voxels), strict=True))
+    kept = [k for k, (voxel, _) in zip(_kept(nodes), _voxels_decided(nodes), strict=True) if voxel not in among]
+    point = own_affine(nodes.flair) @ (*item.voxel, 1)
+    nodes.segmentation.SetAttribute(ATTRIBUTE, json.dumps([*kept, [*np.round(point[:3], 3).tolist(), decision]]))
+
+
+def _voxels_decided(nodes: WMHNodes) -> list[tuple[tuple[int, int, int], str]]:
+    """The voxel and the decision of each, the oldest first."""
+    to_voxel = np.linalg.inv(own_affine(nodes.flair))
+    last = np.array(nodes.flair.GetImageData().GetDimensions()) - 1
+    found = []
+    for *point, decision in _kept(nodes):
+        voxel = np.rint(to_voxel @ (*point, 1))[:3].astype(int).clip(0, last)
+        found.append((tuple(voxel.tolist()), decision))
+    return found
