@@ -41,7 +41,7 @@ def _state(node: slicer.vtkMRMLNode) -> Callable[[], None]:
         data = [(node.SetAndObserveImageData, node.GetImageData()), (node.SetIJKToRASMatrix, vtk.vtkMatrix4x4())]
         node.GetIJKToRASMatrix(data[1][1])
     elif node.IsA("vtkMRMLTableNode"):
-        data = [(node.SetAndObserveTable, node.GetTable()), (node.SetAndObserveSchema, node.GetSchema())]
+        data = [(node.SetAndObserveTable, node.GetTable())]
     elif node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         segments = {id: segmentation.GetSegment(id) for id in segmentation.GetSegmentIDs()}

@@ -98,7 +98,6 @@ def fill_table(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], rows: I
         node.SetLocked(True)
         node.SetUseColumnTitleAsColumnHeader(True)
         node.SetAndObserveTable(table)
-        node.SetAndObserveSchema(None)
         for column in columns:
             node.SetColumnTitle(column.name, _cell(column.title, str))
             node.SetColumnUnitLabel(column.name, _cell(column.unit, str))

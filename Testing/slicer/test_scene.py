@@ -15,7 +15,7 @@ from csvd_slicer.memory import BRAIN_MASK, ORIGIN
 from csvd_slicer.rollback import remove_node
 from csvd_slicer.scene import WMHNodes, edited_by_reader, find, follow_edit, remove, result_from_nodes, show, update
 from csvd_slicer.segments import DEEP, PERIVENTRICULAR, Segments, read_brain, read_segments, write_segments
-from csvd_slicer.volumes import own_affine, voxels_of
+from csvd_slicer.volumes import image_array, own_affine, voxels_of
 
 ERASE = slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove
 
@@ -301,6 +301,10 @@ def test_an_error_in_a_rerun_leaves_the_nodes_as_they_were(scene, flair, result,
 
 
 def test_an_error_after_the_segments_were_written_takes_them_back(flair, result, nodes, monkeypatch):
+    segment = nodes.segmentation.GetSegmentation().GetSegment(DEEP)
+    labelmap = image_array(segment.GetRepresentation("Binary labelmap"))
+    labelmap[labelmap == 2] = 7  # as Slicer numbers them anew when it merges layers
+    segment.SetLabelValue(7)
     held = shown(nodes)
 
     def late(*arguments, **settings):

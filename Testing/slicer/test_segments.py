@@ -248,11 +248,13 @@ def test_a_segment_of_the_readers_own_keeps_its_voxels(written):
     segmentation = node.GetSegmentation()
     segmentation.AddEmptySegment("mine", "mine")
     paint(node, flair, "mine", np.s_[2:6, 2:6, 5])
+    assert labelmap_of(node, "mine") is labelmap_of(node, DEEP)
     assert write_segments(node, flair, Segments(np.ones(SHAPE, np.uint8), segments.ventricles, segments.rejected))
     mine = slicer.util.arrayFromSegmentBinaryLabelmap(node, "mine", flair).transpose()
     expected = np.zeros(SHAPE, bool)
     expected[2:6, 2:6, 5] = True
     assert np.array_equal(mine > 0, expected)
+    assert len(np.unique(image_array(labelmap_of(node, "mine")))) == 2
     assert (read_segments(node, flair).labels == 1).all()
 
 

@@ -45,14 +45,19 @@ def test_what_could_not_be_measured_is_an_empty_cell_and_not_a_zero(scene):
     assert row[2:4] == ["0.048", ""]
 
 
-def test_the_column_of_the_reader_goes_with_the_edit(scene):
+def test_the_column_of_the_reader_goes_with_the_edit(scene, tmp_path):
     result = result_of(add_flair(scene))
     node = add_table(scene)
     write_measurements(node, result.remeasure(np.zeros((40, 50, 8), bool)))
     assert rows_of(node)[0][2:4] == ["0.168", "0"]
     assert node.GetColumnTitle("edited") == "Edited by reader"
     write_measurements(node, result)
-    assert "edited" not in columns_of(node)
+    rows = rows_of(node)
+    headless.save_bundle(tmp_path / "tables.mrb")
+    headless.open_bundle(tmp_path / "tables.mrb")
+    again = scene.GetFirstNode("T", "vtkMRMLTableNode")
+    assert columns_of(again) == ["name", "title", "value", "unit", "source"]
+    assert rows_of(again) == rows
 
 
 def test_lesions_are_rows_of_numbers(scene):
