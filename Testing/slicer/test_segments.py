@@ -258,6 +258,17 @@ def test_a_segment_of_the_readers_own_keeps_its_voxels(written):
     assert (read_segments(node, flair).labels == 1).all()
 
 
+def test_layers_that_slicer_merged_are_read_and_written_as_before(written):
+    flair, node, segments = written
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    assert labelmap_of(node, VENTRICLES) is labelmap_of(node, DEEP)
+    assert same(read_segments(node, flair), segments)
+    other = Segments(np.where(segments.ventricles, 2, 0).astype(np.uint8), segments.ventricles, segments.rejected)
+    write_segments(node, flair, other)
+    assert same(read_segments(node, flair), other)
+    assert read_brain(node, flair).all()
+
+
 def test_a_segment_that_was_deleted_is_empty_and_comes_back_under_its_name(written):
     flair, node, segments = written
     node.GetSegmentation().RemoveSegment(DEEP)
