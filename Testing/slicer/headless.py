@@ -41,7 +41,8 @@ def boot() -> slicer.vtkMRMLScene:
     """Put the scene into ``slicer.mrmlScene``, the logics into ``slicer.modules`` and the rest into ``slicer.app``."""
     scene = slicer.vtkMRMLScene()
     slicer.mrmlScene = scene
-    folder = Path(tempfile.mkdtemp(prefix="csvd-slicer-"))
+    temporary = tempfile.TemporaryDirectory(prefix="csvd-slicer-")
+    folder = Path(temporary.name)
     application = slicer.vtkSlicerApplicationLogic()
     application.SetTemporaryPath(str(folder))
     application.SetHomeDirectory(str(folder))
@@ -58,7 +59,7 @@ def boot() -> slicer.vtkMRMLScene:
         applicationLogic=lambda: application,
         mrmlScene=lambda: scene,
         temporaryPath=str(folder),
-        kept_alive=(files, transfers),
+        kept_alive=(files, transfers, temporary),
         pauseRender=lambda: None,
         resumeRender=lambda: None,
         processEvents=lambda: None,
