@@ -1,17 +1,12 @@
-import enum
 import importlib.util
 import json
 import sys
-import time
 from pathlib import Path
-from typing import Annotated
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -28,8 +23,6 @@ MODEL = "wmh-seunet"
 # Import name: requirement. numpy, scipy and SimpleITK are Slicer's own; torch comes through the PyTorch extension.
 PACKAGES = {"torch": "torch>=2.8", "safetensors": "safetensors>=0.5", "jsonschema": "jsonschema>=4.20"}
 SAMPLE = "SyntheticFLAIR"
-# Choices: edits and moves of a slider that come closer together than this are measured once.
-PAUSE_MS = 50
 
 
 class WMHSegmenter(ScriptedLoadableModule):
@@ -76,445 +69,53 @@ def _resources():
     return Path(csvd.__file__).resolve().parents[1] / "Resources"
 
 
-class ZoneRule(enum.Enum):
-    VOXEL = "voxel"
-    CLUSTER = "cluster"
-
-    def label(self):
-        return {"voxel": _("Each voxel by itself"), "cluster": _("Each lesion as a whole")}[self.value]
-
-
-class DisplayMode(enum.Enum):
-    BOTH = "both"
-    FILL = "fill"
-    OUTLINE = "outline"
-
-    def label(self):
-        return {"both": _("Fill and outline"), "fill": _("Fill"), "outline": _("Outline")}[self.value]
-
-
-@parameterNodeWrapper
-class WMHSegmenterParameterNode:
-    """What the panel holds; `model` is empty until a model was chosen."""
-
-    flair: slicer.vtkMRMLScalarVolumeNode
-    model: str = ""
-    threshold: Annotated[float, WithinRange(0.05, 0.95)] = 0.5
-    pvDistance: Annotated[float, WithinRange(1.0, 29.0)] = 10.0
-    pvRule: ZoneRule = ZoneRule.VOXEL
-    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
-    mirror: bool = False
-    displayMode: DisplayMode = DisplayMode.BOTH
-    opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
-    showUncertainty: bool = False
-
-
 class WMHSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel. `result` and `nodes` are what it shows of the chosen FLAIR, None before a run."""
+    """Mounts the panel and tells it when the module or the scene comes and goes."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.parameters = None
-        self.guiTag = None
-        self.nodes = None
-        self.result = None
-        self.refusal = ""
-        self.writing = False
-        self.seen = {}
-
-    # Life cycle
+        self.panel = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from csvd_slicer.running import Runner
-        from WMHSegmenterLib.display import Display
-        from WMHSegmenterLib.results import ResultsView
+        from WMHSegmenterLib.panel import Panel
 
         widget = slicer.util.loadUI(self.resourcePath("UI/WMHSegmenter.ui"))
         self.layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = WMHSegmenterLogic()
-        self.results = ResultsView(self.ui)
-        self.display = Display(self.ui)
-        self.runner = Runner(
-            self.timer(widget, lambda: self.runner.poll()), self.onDone, self.showError, self.onProgress
-        )
-        self.checker = Runner(self.timer(widget, lambda: self.checker.poll()), self.onChecked, self.onRefused)
-        self.editTimer = self.timer(widget, self.followEdit, once=True)
-        self.settingsTimer = self.timer(widget, self.followSettings, once=True)
-
-        self.ui.applyButton.connect("clicked(bool)", self.onApply)
-        self.ui.installButton.connect("clicked(bool)", self.onInstall)
-        self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
-        self.ui.thresholdSlider.connect("valueChanged(double)", self.onThresholdSlider)
+        self.panel = Panel(self.ui, self.logic, widget)
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStart)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStart)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEnd)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEnd)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeRemoved)
-        for model, card in self.logic.models().items():
-            self.ui.modelComboBox.addItem(card["title"], model)
-        self.ui.progressBar.visible = self.ui.logText.visible = False
-        self.showMissingPackages()
-        self.initializeParameterNode()
-
-    def timer(self, parent, slot, once=False):
-        timer = qt.QTimer(parent)
-        timer.singleShot = once
-        if once:
-            timer.setInterval(PAUSE_MS)
-        timer.connect("timeout()", slot)
-        return timer
+        self.panel.open()
 
     def enter(self):
-        self.initializeParameterNode()
+        self.panel.open()
 
     def exit(self):
-        self.cancelRun()
-        self.releaseParameterNode()
+        self.panel.close(_("The run was cancelled when the module was left. The scene is as it was."))
 
     def cleanup(self):
-        self.cancelRun()
-        self.releaseParameterNode()
+        if self.panel is not None:
+            self.panel.close("")
         self.removeObservers()
 
-    def onSceneStartClose(self, caller, event):
-        self.cancelRun()
-        self.releaseParameterNode()
+    def onSceneStart(self, caller, event):
+        self.panel.close(_("The run was cancelled, since the scene was closed or another one loaded."))
 
     def onSceneEnd(self, caller, event):
         if self.parent.isEntered:
-            self.releaseParameterNode()
-            self.initializeParameterNode()
+            self.panel.open()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, caller, event, node):
-        if self.parameters is not None and node is self.parameters.flair:
-            self.cancelRun()
-        if self.nodes is not None and node in (self.nodes.flair, self.nodes.segmentation, self.nodes.probability):
-            self.forget()
-
-    def initializeParameterNode(self):
-        if self.parameters is not None:
-            return
-        self.parameters = WMHSegmenterParameterNode(self.logic.getParameterNode())
-        self.seen = {}
-        if self.parameters.model not in self.logic.models() and self.ui.modelComboBox.count:
-            self.chooseModel(self.ui.modelComboBox.itemData(0))
-        self.guiTag = self.parameters.connectGui(self.ui)
-        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
-        self.onParametersChanged()
-
-    def releaseParameterNode(self):
-        if self.parameters is None:
-            return
-        self.checker.cancel()
-        self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
-        self.parameters.disconnectGui(self.guiTag)
-        self.parameters = None
-        self.forget()
-
-    # Parameters
-
-    def onParametersChanged(self, caller=None, event=None):
-        p = self.parameters
-        now = {
-            "flair": p.flair,
-            "model": p.model,
-            "settings": (p.threshold, p.pvDistance, p.pvRule),
-            "display": (p.displayMode, p.opacity, p.showUncertainty),
-        }
-        before, self.seen = self.seen, now
-        changed = {name for name in now if name not in before or now[name] != before[name]}
-        if "model" in changed:
-            self.ui.modelComboBox.setCurrentIndex(self.ui.modelComboBox.findData(p.model))
-        if "settings" in changed:
-            self.ui.thresholdSlider.value = p.threshold
-            self.settingsTimer.start()
-        if "flair" in changed:
-            self.chooseFlair()
-        elif "display" in changed:
-            self.display.apply(p, self.nodes)
-        self.updateApply()
-
-    def onThresholdSlider(self, value):
-        if self.parameters is not None and abs(value - self.parameters.threshold) > 1e-6:
-            self.parameters.threshold = value
-
-    def onModelChosen(self, index):
-        if (
-            self.parameters is not None
-            and index >= 0
-            and self.ui.modelComboBox.itemData(index) != self.parameters.model
-        ):
-            self.chooseModel(self.ui.modelComboBox.itemData(index))
-
-    def chooseModel(self, model):
-        """A model brings its own threshold; a result on show keeps its one."""
-        self.parameters.model = model
-        if self.result is None:
-            self.parameters.threshold = self.logic.models()[model].get("threshold", 0.5)
-
-    def chooseFlair(self):
-        """Check the chosen volume, and show what the scene holds of it."""
-        from csvd.errors import CsvdError
-
-        from csvd_slicer.scene import find, result_from_nodes
-        from csvd_slicer.volumes import image_from_node
-
-        self.cancelRun()
-        self.checker.cancel()
-        self.forget()
-        self.refusal, self.ui.checkLabel.text = "", ""
-        self.showMessage("")
-        flair = self.parameters.flair
-        if flair is None:
-            return
-        try:
-            image = image_from_node(flair)
-            nodes = find(flair)
-            if nodes is not None:
-                self.take(nodes, result_from_nodes(nodes))
-        except CsvdError as error:
-            self.onRefused(str(error))
-            return
-        self.checker.start(lambda progress, cancelled: self.logic.check(image))
-
-    def onChecked(self, text):
-        self.ui.checkLabel.text = text
-
-    def onRefused(self, text):
-        self.refusal, self.ui.checkLabel.text = text, _("Cannot be used. {reason}").format(reason=text)
-        self.updateApply()
-
-    def updateApply(self):
-        button = self.ui.applyButton
-        reason = self.reasonNotToRun()
-        button.enabled = self.runner.running or not reason
-        if self.runner.running:
-            button.text, button.toolTip = _("Cancel"), _("Stop; the scene stays as it was before the run")
-        else:
-            button.text = _("Apply")
-            button.toolTip = reason or _("Find the white matter hyperintensities of the chosen FLAIR")
-
-    def reasonNotToRun(self):
-        if self.parameters is None:
-            return _("The scene is being closed")
-        if self.logic.missingPackages():
-            return _("Install the missing Python packages first")
-        if not self.ui.modelComboBox.count:
-            return _("No model was found: install SmallVesselDisease again")
-        if self.parameters.flair is None:
-            return _("Choose a FLAIR volume first")
-        return self.refusal
-
-    # Packages
-
-    def showMissingPackages(self):
-        missing = self.logic.missingPackages()
-        self.ui.installFrame.visible = bool(missing)
-        self.ui.installLabel.text = _("To find lesions, these Python packages are needed: {names}.").format(
-            names=", ".join(missing)
-        )
-
-    def onInstall(self):
-        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-            self.showMessage(self.logic.installPackages())
-        self.showMissingPackages()
-        self.updateApply()
-
-    # A run
-
-    def onApply(self):
-        from csvd.errors import CsvdError
-
-        from csvd_slicer.scene import edited_by_reader
-
-        if self.runner.running:
-            self.cancelRun(_("Cancelled. The scene is as it was."))
-            return
-        p = self.parameters
-        try:
-            if (
-                self.nodes is not None
-                and edited_by_reader(self.nodes)
-                and not slicer.util.confirmYesNoDisplay(
-                    _(
-                        "The segments of {name} were edited or reviewed. A new run replaces them, and the edits and "
-                        "decisions are lost. Undo in the Edit section brings the segments back. Run again?"
-                    ).format(name=p.flair.GetName())
-                )
-            ):
-                return
-            compute = self.logic.prepare(
-                p.flair,
-                model=p.model,
-                threshold=p.threshold,
-                pv_distance_mm=p.pvDistance,
-                pv_rule=p.pvRule.value,
-                device=p.device,
-                mirror=p.mirror,
-            )
-        except CsvdError as error:
-            self.showError(str(error))
-            return
-        self.settingsTimer.stop()
-        self.showMessage("")
-        self.ui.logText.plainText = ""
-        self.ui.progressBar.value = 0
-        self.ui.progressBar.visible = self.ui.logText.visible = True
-        self.steps, self.started = set(), time.monotonic()
-        self.runner.start(compute)
-        self.updateApply()
-
-    def onProgress(self, share, step, seconds):
-        steps = {"anatomy": _("Finding brain and ventricles"), "lesions": _("Finding lesions")}
-        self.ui.progressBar.value = int(100 * share)
-        if step not in self.steps:
-            self.steps.add(step)
-            self.log(seconds, steps.get(step, step))
-
-    def log(self, seconds, text):
-        self.ui.logText.appendPlainText(f"{seconds:6.1f} s  {text}")
-
-    def cancelRun(self, message=""):
-        if self.runner.running:
-            self.runner.cancel()
-            self.endRun()
-            self.showMessage(message)
-
-    def endRun(self):
-        self.ui.progressBar.visible = False
-        self.updateApply()
-
-    def onDone(self, result):
-        from csvd.errors import CsvdError
-
-        from csvd_slicer.scene import show
-
-        self.endRun()
-        flair = self.parameters.flair
-        try:
-            with self.ours():
-                nodes = show(result, flair, save_state=self.saveState())
-        except CsvdError as error:
-            self.showError(str(error))
-            return
-        self.log(time.monotonic() - self.started, _("Done"))
-        self.take(nodes, result)
-        self.display.show(nodes)
-        self.showMessage("\n".join([_("Done."), *result.warnings]))
-
-    def showMessage(self, text):
-        self.ui.messageLabel.styleSheet = ""
-        self.ui.messageLabel.text = text
-        self.ui.messageLabel.visible = bool(text)
-
-    def showError(self, text):
-        """One sentence in the panel; the scene was not changed."""
-        self.endRun()
-        self.showMessage(text)
-        self.ui.messageLabel.styleSheet = "color: #c62828"
-
-    # What is shown
-
-    def take(self, nodes, result):
-        """Show `result`, and follow its segments from now on."""
-        self.forget(refresh=False)
-        self.nodes, self.result = nodes, result
-        segmentation = nodes.segmentation.GetSegmentation()
-        for event in self.editEvents():
-            self.addObserver(segmentation, event, self.onSegmentsModified)
-        settings = result.parameters
-        was = self.parameters.StartModify()
-        self.parameters.threshold = settings["threshold"]
-        self.parameters.pvDistance = settings["pv_distance_mm"]
-        self.parameters.pvRule = ZoneRule(settings["pv_rule"])
-        self.parameters.EndModify(was)
-        self.settingsTimer.stop()
-        self.refresh()
-
-    def forget(self, refresh=True):
-        """Let go of the nodes on show; they stay in the scene."""
-        self.editTimer.stop()
-        self.settingsTimer.stop()
-        if self.nodes is not None:
-            segmentation = self.nodes.segmentation.GetSegmentation()
-            for event in self.editEvents():
-                self.removeObserver(segmentation, event, self.onSegmentsModified)
-        self.nodes = self.result = None
-        if refresh:
-            self.refresh()
-
-    def refresh(self):
-        self.results.write(self.result)
-        for section in (self.ui.resultsCollapsible, self.ui.reviewCollapsible, self.ui.editCollapsible):
-            section.enabled = self.result is not None
-        self.ui.show3DButton.setSegmentationNode(self.nodes.segmentation if self.nodes else None)
-        if self.parameters is not None:
-            self.display.apply(self.parameters, self.nodes)
-
-    @staticmethod
-    def editEvents():
-        kind = slicer.vtkSegmentation
-        return kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved
-
-    def ours(self):
-        """A context in which changes of segments are ours and not the reader's."""
-        return _Flag(self, "writing")
-
-    def saveState(self):
-        return None
-
-    def onSegmentsModified(self, caller, event):
-        if not self.writing:
-            self.editTimer.start()
-
-    def followEdit(self):
-        """Measure what the reader made of the segments."""
-        from csvd_slicer.scene import follow_edit
-
-        self.attempt(lambda: follow_edit(self.nodes, self.result))
-
-    def followSettings(self):
-        """Another threshold, distance or rule: segments and numbers follow, no network runs."""
-        from csvd_slicer.scene import update
-
-        if self.result is None or self.runner.running:
-            return
-        p, now = self.parameters, self.result.parameters
-        wanted = {"threshold": p.threshold, "pv_distance_mm": p.pvDistance, "pv_rule": p.pvRule.value}
-        changed = {name: value for name, value in wanted.items() if value != now[name]}
-        if changed:
-            self.attempt(lambda: update(self.nodes, self.result.remeasure(**changed)))
-
-    def attempt(self, change):
-        """Change the segments and show the Result that this gives, or one sentence why it cannot be."""
-        from csvd.errors import CsvdError
-
-        try:
-            with self.ours():
-                self.result = change()
-        except CsvdError as error:
-            self.showError(str(error))
-            return
-        self.refresh()
-
-
-class _Flag:
-    """Sets an attribute to True for a while."""
-
-    def __init__(self, owner, name):
-        self.owner, self.name = owner, name
-
-    def __enter__(self):
-        setattr(self.owner, self.name, True)
-
-    def __exit__(self, *error):
-        setattr(self.owner, self.name, False)
+        self.panel.on_node_removed(node)
 
 
 class WMHSegmenterLogic(ScriptedLoadableModuleLogic):
@@ -555,10 +156,21 @@ class WMHSegmenterLogic(ScriptedLoadableModuleLogic):
         """
         result = self.prepare(flairNode, **settings)(progress=progress, cancelled=cancelled)
         if show:
-            from csvd_slicer.scene import show as show_result
-
-            show_result(result, flairNode)
+            self.show(result, flairNode)
         return result
+
+    def show(self, result, flairNode, save_state=None):
+        """Put a Result into the scene, or over that of an earlier run; returns its nodes.
+
+        Args:
+            save_state: as in `csvd_slicer.scene.show`.
+        """
+        from csvd_slicer.review import forget_decisions
+        from csvd_slicer.scene import show
+
+        nodes = show(result, flairNode, save_state=save_state)
+        forget_decisions(nodes)
+        return nodes
 
     def prepare(self, flairNode, *, model=MODEL, threshold=None, pv_distance_mm=10.0, pv_rule="voxel", device="auto",
                 mirror=False):  # fmt: skip

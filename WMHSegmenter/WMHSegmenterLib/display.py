@@ -6,20 +6,18 @@ UNCERTAINTY_OPACITY = 0.6  # a choice: the FLAIR still shows through
 
 
 class Display:
-    def __init__(self, ui):
-        self.ui = ui
+    def __init__(self):
         self.uncertainty_id = None
 
-    def show(self, nodes):
+    def show_behind(self, flair):
         """Bring the FLAIR of a new result into the slice views."""
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-            composite.SetBackgroundVolumeID(nodes.flair.GetID())
+            composite.SetBackgroundVolumeID(flair.GetID())
 
     def apply(self, parameters, nodes):
         """Draw as the parameters say; without nodes the map that was laid over is taken away."""
-        mode = parameters.displayMode.value
-        if nodes is not None:
-            display = nodes.segmentation.GetDisplayNode()
+        if nodes is not None and nodes.segmentation.GetDisplayNode() is not None:
+            mode, display = parameters.displayMode.value, nodes.segmentation.GetDisplayNode()
             display.SetVisibility2DFill(mode != "outline")
             display.SetVisibility2DOutline(mode != "fill")
             display.SetOpacity2DFill(parameters.opacity)
