@@ -1,20 +1,28 @@
 """The panel of WMHSegmenter on the Qt double, with real nodes and tiny networks whose answer is known."""
 
+import re
 import sys
+import threading
+import time
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+import qt
 import slicer
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "engine"), str(ROOT / "Testing" / "slicer")]
 pytest.importorskip("torch")
 
-from nodes import add_volume  # noqa: E402
+from nodes import add_volume, result_of  # noqa: E402
 from tiny_models import FAR, NEAR, inside, sharp_head, write_models  # noqa: E402
 
-from csvd_slicer.scene import find  # noqa: E402
-from csvd_slicer.segments import read_segments  # noqa: E402
+from csvd.errors import Cancelled  # noqa: E402
+from csvd_slicer.review import HIGHLIGHT  # noqa: E402
+from csvd_slicer.scene import find, show  # noqa: E402
+from csvd_slicer.segments import Segments, read_segments, write_segments  # noqa: E402
 
 MODULE = ROOT / "WMHSegmenter" / "WMHSegmenter.py"
 
@@ -30,8 +38,18 @@ def tiny(models, monkeypatch):
 
 
 @pytest.fixture
-def panel(load_panel):
+def widget(load_panel):
     return load_panel(MODULE)
+
+
+@pytest.fixture
+def panel(widget):
+    return widget.panel
+
+
+@pytest.fixture
+def ui(panel):
+    return panel.ui
 
 
 @pytest.fixture
@@ -45,37 +63,541 @@ def flair(fresh_slicer, head):
 
 
 @pytest.fixture
-def run(panel, flair, wait_until):
-    """run() -> the panel after a run on the flair."""
+def run(panel, ui, flair, wait_until):
+    """A run on the flair, to its end; returns the family of nodes."""
 
     def apply():
-        panel.ui.flairSelector.setCurrentNode(flair)
-        panel.ui.applyButton.click()
-        wait_until(lambda: not panel.runner.running, timeout=60)
-        return panel
+        ui.flairSelector.setCurrentNode(flair)
+        ui.applyButton.click()
+        wait_until(lambda: not panel.run.runner.running, timeout=60)
+        assert ui.messageLabel.text.startswith("Done."), ui.messageLabel.text
+        return find(flair)
 
     return apply
 
 
+@pytest.fixture
+def shown(panel, ui, flair):
+    """The panel as after a run that found 25 periventricular voxels (p = .9) and 10 deep, uncertain ones (p = .6)."""
+    node = add_volume(slicer.mrmlScene, np.random.default_rng(0).integers(0, 300, (40, 50, 8)).astype(np.int16),
+                      np.diag([1, 1.2, 4, 1]), "small")  # fmt: skip
+    nodes = show(result_of(node), node)
+    ui.flairSelector.setCurrentNode(node)
+    assert panel.nodes.segmentation is nodes.segmentation
+    return nodes
+
+
+@pytest.fixture
+def endless(panel, monkeypatch):
+    """Runs that end only when they are cancelled; `ended` says so."""
+    ended = threading.Event()
+
+    def compute(progress, cancelled):
+        progress(0.1, "anatomy")
+        while not cancelled():
+            time.sleep(0.001)
+        ended.set()
+        raise Cancelled("cancelled")
+
+    monkeypatch.setattr(panel.logic, "prepare", lambda *args, **settings: compute)
+    return ended
+
+
+@pytest.fixture
+def started(ui, flair, endless, wait_until):
+    """An endless run that has said how far it is."""
+    ui.flairSelector.setCurrentNode(flair)
+    ui.applyButton.click()
+    wait_until(lambda: ui.progressBar.value == 10)
+    return endless
+
+
 def contents():
-    return {slicer.mrmlScene.GetNthNode(n).GetID() for n in range(slicer.mrmlScene.GetNumberOfNodes())}
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}
 
 
-def cells(table, column):
-    return {table.item(row, 0).text(): table.item(row, column).text() for row in range(table.rowCount)}
+def column(table, number):
+    return [table.item(row, number).text() for row in range(table.rowCount)]
 
 
-def test_load_apply_segments_and_numbers(run, flair, head):
-    panel = run()
-    nodes = find(flair)
-    assert panel.ui.messageLabel.text.startswith("Done."), panel.ui.messageLabel.text
+def volumes(ui, number=1):
+    return dict(zip(column(ui.volumesTable, 0), column(ui.volumesTable, number), strict=True))
+
+
+def paint(nodes, box, label):
+    """As a brush of the Segment Editor: label 1, 2, or 0 to erase."""
+    segments = read_segments(nodes.segmentation, nodes.flair)
+    labels = segments.labels.copy()
+    labels[box] = label
+    write_segments(nodes.segmentation, nodes.flair, Segments(labels, segments.ventricles, segments.rejected))
+
+
+# --- a run ---
+
+
+def test_load_apply_segments_and_numbers(run, ui, flair, head):
+    nodes = run()
     segments = read_segments(nodes.segmentation, flair)
     near, far = inside(NEAR, head), inside(FAR, head)
     assert (segments.labels[near] == 1).all()
     assert (segments.labels[far] == 2).all()
     assert segments.mask.sum() == near.sum() + far.sum()
-    volumes = cells(panel.ui.volumesTable, 1)
-    voxel_ml = head.voxel_volume_ml
-    assert volumes["Periventricular WMH, volume (mL)"] == f"{near.sum() * voxel_ml:.2f}"
-    assert volumes["Deep WMH, volume (mL)"] == f"{far.sum() * voxel_ml:.2f}"
-    assert volumes["Lesions"] == "2"
+    assert volumes(ui)["Periventricular WMH, volume (mL)"] == f"{near.sum() * head.voxel_volume_ml:.2f}"
+    assert volumes(ui)["Deep WMH, volume (mL)"] == f"{far.sum() * head.voxel_volume_ml:.2f}"
+    assert volumes(ui)["Lesions"] == "2"
+    assert ui.volumesTable.isColumnHidden(2)
+    assert "Shape: periventricular" in ui.fazekasValue.text
+    assert "Total volume: grade" in ui.fazekasValue.text
+    assert "The readings" in ui.fazekasValue.text
+    assert ui.lesionTable.rowCount == 2
+    assert re.findall(r"s  (.*)", ui.logText.plainText) == [
+        "Finding brain and ventricles", "Finding lesions", "Measured",
+    ]  # fmt: skip
+
+
+def test_before_a_run_there_are_no_empty_sections(ui):
+    assert not any(s.visible for s in (ui.resultsCollapsible, ui.reviewCollapsible, ui.editCollapsible))
+    assert not any(w.visible for w in (ui.progressBar, ui.logText, ui.messageLabel, ui.installFrame))
+
+
+def test_the_button_says_what_is_missing(ui, flair, wait_until):
+    assert (ui.applyButton.enabled, ui.applyButton.toolTip) == (False, "Choose a FLAIR volume first")
+    ui.flairSelector.setCurrentNode(flair)
+    assert ui.applyButton.enabled
+    wait_until(lambda: ui.checkLabel.text)
+    assert ui.checkLabel.text.startswith("26 axial slices, 4 mm apart, pixels of 1.5 x 1.5 mm.")
+
+
+@pytest.mark.parametrize(
+    ("voxels", "words"),
+    [
+        (np.zeros((80, 96, 26), np.int16), "is empty: every voxel is 0"),
+        (np.full((80, 96, 26), np.nan, np.float32), "not numbers"),
+        (np.ones((4, 4, 2), np.int16), "2 slices"),
+    ],
+)
+def test_a_volume_that_cannot_be_a_flair_is_refused_in_a_sentence(panel, ui, head, wait_until, voxels, words):
+    node = add_volume(slicer.mrmlScene, voxels, head.affine, "odd")
+    before = contents()
+    ui.flairSelector.setCurrentNode(node)
+    wait_until(lambda: ui.checkLabel.text)
+    assert ui.checkLabel.text.startswith("Cannot be used. odd")
+    assert words in ui.checkLabel.text
+    assert not ui.applyButton.enabled
+    assert words in ui.applyButton.toolTip
+    # Whoever presses Apply before the check is done gets the same sentence.
+    panel.run.forget_check()
+    ui.applyButton.click()
+    wait_until(lambda: not panel.run.runner.running)
+    assert words in ui.messageLabel.text
+    assert contents() == before
+    ui.flairSelector.setCurrentNode(None)
+    assert ui.checkLabel.text == ui.messageLabel.text == ""
+
+
+def test_a_bent_volume_is_refused(ui, flair):
+    bend = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "bend")
+    flair.SetAndObserveTransformNodeID(bend.GetID())
+    ui.flairSelector.setCurrentNode(flair)
+    assert "bent by the non-linear transform bend" in ui.checkLabel.text
+    assert not ui.applyButton.enabled
+
+
+def test_an_error_in_a_run_is_one_sentence_and_leaves_the_scene(panel, ui, flair, monkeypatch, wait_until):
+    def fails(progress, cancelled):
+        raise MemoryError
+
+    monkeypatch.setattr(panel.logic, "prepare", lambda *args, **settings: fails)
+    ui.flairSelector.setCurrentNode(flair)
+    before = contents()
+    ui.applyButton.click()
+    wait_until(lambda: not panel.run.runner.running)
+    assert "ran out of memory" in ui.messageLabel.text
+    assert contents() == before
+    assert (ui.applyButton.text, ui.applyButton.enabled, ui.progressBar.visible) == ("Apply", True, False)
+
+
+def test_a_flair_that_moved_during_a_run_is_not_written_on(panel, ui, flair, run, wait_until):
+    ui.flairSelector.setCurrentNode(flair)
+    before = contents()
+    ui.applyButton.click()
+    flair.SetOrigin(0, 0, 50)
+    wait_until(lambda: not panel.run.runner.running, timeout=60)
+    assert "was changed or moved" in ui.messageLabel.text
+    assert contents() == before
+
+
+# --- cancel ---
+
+
+def test_apply_turns_into_cancel(panel, ui, flair, started):
+    before = contents()
+    assert (ui.applyButton.text, ui.progressBar.visible, ui.logText.visible) == ("Cancel", True, True)
+    begun = time.monotonic()
+    ui.applyButton.click()
+    assert (ui.applyButton.text, ui.progressBar.visible) == ("Apply", False)
+    assert started.wait(1)
+    assert time.monotonic() - begun < 1
+    assert ui.messageLabel.text == "Cancelled. The scene is as it was."
+    assert contents() == before
+
+
+def test_leaving_the_module_cancels(widget, panel, ui, flair, started):
+    before = contents()
+    widget.parent.exit()
+    assert started.wait(1)
+    assert contents() == before
+    widget.parent.enter()
+    assert "cancelled when the module was left" in ui.messageLabel.text
+    assert ui.flairSelector.currentNode() is flair
+    assert ui.applyButton.text == "Apply"
+
+
+def test_closing_the_scene_cancels(panel, ui, started):
+    slicer.mrmlScene.Clear(False)
+    assert started.wait(1)
+    assert not panel.run.runner.running
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert not ui.applyButton.enabled
+
+
+def test_removing_the_flair_cancels(panel, ui, flair, started):
+    slicer.mrmlScene.RemoveNode(flair)
+    assert started.wait(1)
+    assert not panel.run.runner.running
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_choosing_another_volume_cancels(panel, ui, started):
+    ui.flairSelector.setCurrentNode(None)
+    assert started.wait(1)
+    assert ui.applyButton.text == "Apply"
+
+
+def test_unloading_the_module_cancels(load_panel, flair, endless, wait_until):
+    from double import scripted
+
+    panel = load_panel(MODULE).panel
+    ended = threading.Event()
+
+    def compute(progress, cancelled):
+        while not cancelled():
+            time.sleep(0.001)
+        ended.set()
+
+    panel.logic.prepare = lambda *args, **settings: compute
+    panel.ui.flairSelector.setCurrentNode(flair)
+    panel.ui.applyButton.click()
+    scripted.signals.emit(slicer.app._native.moduleManager(), "moduleAboutToBeUnloaded(QString)", "WMHSegmenter")
+    assert ended.wait(1)
+
+
+def test_closing_the_scene_after_a_run_empties_the_panel(run, panel, ui):
+    run()
+    slicer.mrmlScene.Clear(False)
+    assert panel.nodes is None
+    assert not ui.resultsCollapsible.visible
+    assert ui.lesionTable.rowCount == 0
+
+
+def test_the_main_thread_is_never_held_up_during_a_run(panel, ui, flair, wait_until):
+    """Longest gap between beats of a timer; the best of three runs, since other programs can hold up all of this."""
+    beats, timer, show_run, gaps = [], qt.QTimer(), panel._show_run, []
+    timer.connect("timeout()", lambda: beats.append(time.monotonic()))
+    timer.start(5)
+
+    def done(result):
+        gaps.append(np.diff([*beats, time.monotonic()]).max())
+        show_run(result)
+
+    panel.run._done = done
+    ui.flairSelector.setCurrentNode(flair)
+    for _ in range(3):
+        ui.applyButton.click()
+        beats[:] = [time.monotonic()]
+        wait_until(lambda: not panel.run.runner.running, timeout=60)
+    assert min(gaps) < 0.1
+
+
+# --- threshold and zones, live ---
+
+
+def test_the_threshold_moves_segments_and_numbers_without_a_network(panel, ui, shown, wait_until):
+    assert volumes(ui)["Lesions"] == "2"
+    ui.thresholdSlider.value = 0.7
+    wait_until(lambda: volumes(ui)["Lesions"] == "1")
+    assert read_segments(shown.segmentation, shown.flair).mask.sum() == 25
+    assert ui.thresholdSpinBox.value == 0.7
+    assert ui.lesionTable.rowCount == 1
+    ui.thresholdSpinBox.value = 0.5
+    wait_until(lambda: volumes(ui)["Lesions"] == "2")
+    assert ui.thresholdSlider.value == 0.5
+    assert not panel.result.edited
+
+
+def test_distance_and_rule_move_the_zones(ui, shown, wait_until):
+    ui.pvDistanceSpinBox.value = 2.0
+    wait_until(lambda: volumes(ui)["Periventricular WMH, volume (mL)"] != "0.12")
+    assert float(volumes(ui)["Deep WMH, volume (mL)"]) > 0.05
+    ui.pvRuleComboBox.setCurrentIndex(1)
+    wait_until(lambda: volumes(ui)["Deep WMH, volume (mL)"] in ("0.05", "0.17"))
+
+
+@pytest.mark.parametrize("go_on", [False, True])
+def test_a_threshold_asks_before_it_takes_edits_away(panel, ui, shown, dialogs, wait_until, go_on):
+    paint(shown, np.s_[10:13, 10:12, 5], 2)
+    wait_until(lambda: panel.result.edited)
+    dialogs.answer("confirmYesNoDisplay", go_on)
+    ui.thresholdSlider.value = 0.7
+    wait_until(lambda: dialogs.texts("confirmYesNoDisplay"))
+    assert read_segments(shown.segmentation, shown.flair).mask.sum() == (25 if go_on else 41)
+    assert ui.thresholdSlider.value == (0.7 if go_on else 0.5)
+    ui.segmentEditor.undo()
+    wait_until(lambda: read_segments(shown.segmentation, shown.flair).mask.sum() == (41 if go_on else 41))
+
+
+def test_a_threshold_keeps_what_is_not_wmh_and_does_not_ask(panel, ui, shown, wait_until):
+    ui.nextButton.click()
+    ui.infarctButton.click()
+    assert volumes(ui, 2)["Lesions"] == "1"
+    ui.thresholdSlider.value = 0.3
+    wait_until(lambda: panel.result.parameters["threshold"] == 0.3)
+    assert np.count_nonzero(read_segments(shown.segmentation, shown.flair).rejected) == 10
+    assert volumes(ui, 2)["Lesions"] == "1"
+
+
+# --- edits ---
+
+
+def test_an_edit_is_measured_and_stands_beside_the_automatic_value(ui, shown, wait_until):
+    paint(shown, np.s_[33:35, 22:27, 3], 0)
+    wait_until(lambda: not ui.volumesTable.isColumnHidden(2))
+    assert (volumes(ui)["Lesions"], volumes(ui, 2)["Lesions"]) == ("2", "1")
+    assert ui.volumesTable.horizontalHeaderItem(2).text() == "Edited by reader"
+    assert ui.lesionTable.rowCount == 1
+    paint(shown, np.s_[33:35, 22:27, 3], 2)
+    wait_until(lambda: ui.volumesTable.isColumnHidden(2))
+
+
+def test_undo_in_the_editor_is_measured_too(ui, shown, wait_until):
+    ui.segmentEditor.saveStateForUndo()
+    paint(shown, np.s_[33:35, 22:27, 3], 0)
+    wait_until(lambda: ui.lesionTable.rowCount == 1)
+    ui.segmentEditor.undo()
+    wait_until(lambda: ui.lesionTable.rowCount == 2)
+
+
+def test_the_editor_works_on_the_same_segments(ui, shown):
+    assert ui.segmentEditor.segmentationNode() is shown.segmentation
+    assert ui.segmentEditor.sourceVolumeNode() is shown.flair
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_new_run_asks_before_it_replaces_edits(run, panel, ui, flair, dialogs, wait_until, again):
+    nodes = run()
+    paint(nodes, np.s_[10:13, 10:12, 5], 2)
+    wait_until(lambda: panel.result.edited)
+    before = read_segments(nodes.segmentation, flair).mask.sum()
+    dialogs.answer("confirmYesNoDisplay", again)
+    ui.applyButton.click()
+    assert "edits and decisions are lost" in dialogs.texts("confirmYesNoDisplay")[0]
+    wait_until(lambda: not panel.run.runner.running, timeout=60)
+    assert read_segments(nodes.segmentation, flair).mask.sum() == before - (6 if again else 0)
+    assert panel.result.edited is not again
+
+
+def test_a_new_run_on_untouched_segments_does_not_ask_and_makes_no_new_nodes(run):
+    run()
+    before = contents()
+    run()
+    assert contents() == before
+
+
+# --- review ---
+
+
+def decisions(ui):
+    return column(ui.lesionTable, 4)
+
+
+def test_lesions_are_listed_with_the_uncertain_ones_first(ui, shown):
+    assert column(ui.lesionTable, 0) == ["2", "1"]
+    assert column(ui.lesionTable, 1) == ["100 %", "0 %"]
+    assert column(ui.lesionTable, 3) == ["deep", "periventricular"]
+    assert ui.reviewLabel.text == "0 of 2 lesions decided."
+    assert not ui.acceptButton.enabled
+
+
+def test_click_and_next_jump_and_highlight(layout_manager, ui, shown):
+    red = layout_manager.sliceWidget("Red").mrmlSliceNode()
+
+    def place():
+        return [red.GetSliceToRAS().GetElement(n, 3) for n in range(3)]
+
+    ui.nextButton.click()
+    assert np.allclose(place(), [33, 24 * 1.2, 12], atol=1.3)
+    highlight = slicer.mrmlScene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
+    assert highlight.GetSegmentation().GetNthSegment(0).GetName() == "Lesion 2"
+    ui.lesionTable.selectRow(1)
+    assert np.allclose(place(), [22, 24 * 1.2, 12])
+    ui.nextButton.click()
+    assert ui.lesionTable.currentRow() == 0
+    ui.previousButton.click()
+    assert ui.lesionTable.currentRow() == 1
+    assert ui.acceptButton.enabled
+    ui.flairSelector.setCurrentNode(None)
+    assert slicer.mrmlScene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode") is None
+
+
+def test_a_whole_review_by_keys(panel, ui, shown):
+    next_key, _previous, accept_key, delete_key = panel.review._shortcuts
+    next_key.activated()
+    accept_key.activated()
+    assert decisions(ui) == ["accepted", ""]
+    assert ui.lesionTable.currentRow() == 1
+    delete_key.activated()
+    assert ui.reviewLabel.text == "2 of 2 lesions decided."
+    assert volumes(ui, 2)["Total WMH, volume (mL)"] == "0.05"
+
+
+def test_keys_work_only_while_the_module_is_open(widget, panel):
+    assert all(shortcut.enabled for shortcut in panel.review._shortcuts)
+    widget.parent.exit()
+    assert not any(shortcut.enabled for shortcut in panel.review._shortcuts)
+
+
+@pytest.mark.parametrize(
+    ("button", "deep", "near"),
+    [("periventricularButton", "0.00", "0.17"), ("deepButton", "0.05", "0.12"), ("deleteButton", "0.00", "0.12"),
+     ("infarctButton", "0.00", "0.12"), ("artefactButton", "0.00", "0.12"), ("otherButton", "0.00", "0.12")],
+)  # fmt: skip
+def test_decisions_change_the_sums_and_can_be_undone(panel, ui, shown, wait_until, button, deep, near):
+    ui.nextButton.click()
+    getattr(ui, button).click()
+    edited = 1 if ui.volumesTable.isColumnHidden(2) else 2
+    assert volumes(ui, edited)["Deep WMH, volume (mL)"] == deep
+    assert volumes(ui, edited)["Periventricular WMH, volume (mL)"] == near
+    assert ui.reviewLabel.text == "1 of 2 lesions decided."
+    if button == "deepButton":
+        return
+    ui.segmentEditor.undo()
+    wait_until(lambda: ui.volumesTable.isColumnHidden(2))
+    assert volumes(ui)["Deep WMH, volume (mL)"] == "0.05"
+
+
+def test_a_review_goes_on_when_the_volume_is_chosen_again(ui, shown):
+    ui.nextButton.click()
+    ui.acceptButton.click()
+    ui.artefactButton.click()
+    ui.flairSelector.setCurrentNode(None)
+    ui.flairSelector.setCurrentNode(shown.flair)
+    assert ui.reviewLabel.text == "2 of 2 lesions decided."
+    assert decisions(ui) == ["accepted"]
+
+
+# --- display ---
+
+
+def test_overlay_controls(layout_manager, ui, shown):
+    display = shown.segmentation.GetDisplayNode()
+    ui.displayModeComboBox.setCurrentIndex(2)
+    assert (display.GetVisibility2DFill(), display.GetVisibility2DOutline()) == (False, True)
+    ui.displayModeComboBox.setCurrentIndex(1)
+    assert (display.GetVisibility2DFill(), display.GetVisibility2DOutline()) == (True, False)
+    ui.opacitySlider.value = 0.25
+    assert display.GetOpacity2DFill() == 0.25
+    composite = layout_manager.sliceWidget("Red").mrmlSliceCompositeNode()
+    ui.uncertaintyCheckBox.click()
+    assert composite.GetForegroundVolumeID() == shown.uncertainty.GetID()
+    ui.uncertaintyCheckBox.click()
+    assert composite.GetForegroundVolumeID() is None
+    ui.show3DButton.click()
+    assert shown.segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_after_a_run_the_flair_is_in_the_slice_views(layout_manager, run, flair):
+    run()
+    assert layout_manager.sliceWidget("Red").mrmlSliceCompositeNode().GetBackgroundVolumeID() == flair.GetID()
+
+
+# --- packages, tooltips, files ---
+
+
+def test_missing_packages_are_shown_with_a_button(models, monkeypatch, load_panel, flair):
+    real = __import__("importlib").util.find_spec
+    gone = {"torch", "safetensors"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name in gone else real(name, *a))
+    ui = load_panel(MODULE).panel.ui
+    ui.flairSelector.setCurrentNode(flair)
+    assert ui.installFrame.visible
+    assert "torch>=2.8, safetensors>=0.5" in ui.installLabel.text
+    assert (ui.applyButton.enabled, ui.applyButton.toolTip) == (False, "Install the missing Python packages first")
+
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    ui.installButton.click()
+    assert slicer.packaging.calls == [
+        ("pip_ensure", {"requirements": ["safetensors>=0.5"], "requester": "WMHSegmenter"})
+    ]
+    assert "Extensions Manager" in ui.messageLabel.text
+
+    asked = []
+
+    class PyTorchUtilsLogic:
+        def installTorch(self, askConfirmation=False, forceComputationBackend=None, torchVersionRequirement=None):
+            asked.append((askConfirmation, torchVersionRequirement))
+            gone.clear()
+
+    module = types.SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    ui.installButton.click()
+    assert asked == [(True, ">=2.8")]
+    assert ui.messageLabel.text == "Everything is installed."
+    assert not ui.installFrame.visible
+    assert ui.applyButton.enabled
+
+
+def test_every_control_has_a_tooltip(ui):
+    controls = (
+        *("QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QTableWidget", "QProgressBar", "QPlainTextEdit"),
+        *("ctkSliderWidget", "ctkCollapsibleButton", "qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"),
+    )
+    named = {name: w for name, w in vars(ui).items() if hasattr(w, "className") and w.className() in controls}
+    assert len(named) > 30
+    inner = {"Slider", "SpinBox"}  # parts of composite widgets
+    missing = [name for name, w in named.items() if not w.toolTip and not name.startswith("qt_") and name not in inner]
+    assert missing == []
+    assert ui.noticeLabel.text == "For research and teaching. Not a medical device."
+
+
+def test_cmake_lists_every_file():
+    folder = MODULE.parent
+    listed = set(re.findall(r"^  (\S+\.\w+)$", (folder / "CMakeLists.txt").read_text(), re.MULTILINE))
+    there = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
+    }
+    assert listed == there
+
+
+def test_the_module_file_imports_nothing_that_slicer_may_lack():
+    imports = re.findall(r"^(?:import|from) (\S+)", MODULE.read_text(), re.MULTILINE)
+    own = {name.partition(".")[0] for name in imports} - set(sys.stdlib_module_names)
+    assert own == {"slicer", "vtk"}
+
+
+def test_the_sample_is_offered(monkeypatch, widget):
+    registered = {}
+    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **entry: registered.update(entry))
+    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
+    sys.modules["WMHSegmenter"].registerSampleData()
+    assert Path(registered["uris"].removeprefix("file://")).is_file()
+    assert Path(registered["thumbnailFileName"]).is_file()
+    assert registered["fileNames"] == "synthetic_flair_5mm.nii.gz"
+
+
+def test_model_and_threshold(models, panel, ui):
+    assert ui.modelComboBox.count == 1
+    assert panel.parameters.model == "wmh-seunet"
+    assert panel.parameters.threshold == 0.5

@@ -290,8 +290,9 @@ class Panel(VTKObservationMixin):
 
 
 def _edit_events():
+    """Undo tells of nothing but modified segments."""
     kind = slicer.vtkSegmentation
-    return kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved
+    return kind.SourceRepresentationModified, kind.SegmentModified, kind.SegmentAdded, kind.SegmentRemoved
 
 
 def _editor_node():
