@@ -14,6 +14,11 @@ def standardise(relative):
     return (relative - BRAIN_CENTRE) / BRAIN_SCALE
 
 
+def relative_to_brain(standardised):
+    """The way back: input of the lesion networks -> intensity relative to the brain median."""
+    return standardised * BRAIN_SCALE + BRAIN_CENTRE
+
+
 BACKGROUND = standardise(0.0)
 
 

@@ -1,7 +1,7 @@
 """From a FLAIR to a result: every voxel at its place in the world, every number what the picture says, or nothing."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ from csvd.bundle import Bundle, load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Image, axial_grid, read_image, write_image
 from csvd.measure.agreement import dice
-from csvd.pipelines.wmh import brain_slices, segment_wmh
-from csvd.preprocessing import BACKGROUND
+from csvd.pipelines.wmh import brain_slices, cortex_folds, segment_wmh
+from csvd.preprocessing import BACKGROUND, standardise
 
 # Geometry: a head whose voxels are computed from their own place in the world, on every grid anew.
 
@@ -353,3 +353,86 @@ def test_the_ensemble_finds_lesions_in_the_brain_and_outside_the_ventricles():
     assert (result.mask & result.ventricles).sum() < 0.02 * result.mask.sum()
     assert 0 <= value(result, "uncertainty_index") <= 1
     assert anatomy.brain_ml < value(result, "icv_volume") < 2 * anatomy.brain_ml
+
+
+# Folds of cortex: on a 2 mm grid, a ribbon of cortex around white matter, a ventricle in the middle.
+
+FOLD_AT, LESION_AT, NEAR_VENTRICLE_AT = (15, 30), (45, 30), (30, 39)
+
+
+def folded_brain(brightness, coil=0.0):
+    """Stack, anatomy and grid; ``brightness`` maps the middle (i, j) of a 5 x 5 pixel blob to its level over 1."""
+    shape, affine = (61, 61, 6), np.diag([2.0, 2.0, 5.0, 1.0])
+    grid = Image(np.zeros(shape), affine).grid
+    i, j, _ = np.indices(shape)
+    radius = np.hypot(i - 30, j - 30)
+    labels = np.zeros(shape, np.uint8)
+    labels[radius <= 27] = ANATOMY_LABELS.index("cortex")
+    labels[radius <= 24] = ANATOMY_LABELS.index("white_matter")
+    ventricle = radius <= 5
+    relative = np.where(labels == ANATOMY_LABELS.index("cortex"), 1.2, 1.0) * (labels > 0)
+    for (a, b), level in brightness.items():
+        relative[a - 2 : a + 3, b - 2 : b + 3, 2:4] = level
+    relative *= 1 + coil * (i - 30) / 30  # one side nearer to the coil
+    shares = dict.fromkeys(GROUPS, np.where(labels > 0, 255, 0).astype(np.uint8))
+    shares["lateral_ventricles"] = np.where(ventricle, 255, 0).astype(np.uint8)
+    stack = standardise(np.where(labels > 0, relative, 0).astype(np.float32))
+    return stack, Anatomy(grid, ANATOMY_LABELS, labels, shares), grid
+
+
+def found(probabilities, rim=0.0):
+    """A probability map with blobs of so many pixels, and a faint rim of one pixel around each."""
+    probability = np.zeros((61, 61, 6), np.float32)
+    for (a, b), p in probabilities.items():
+        probability[a - 3 : a + 4, b - 3 : b + 4, 2:4] = rim
+        probability[a - 2 : a + 3, b - 2 : b + 3, 2:4] = p
+    return probability
+
+
+def still_there(brightness, probability, coil=0.0):
+    stack, anatomy, grid = folded_brain(brightness, coil)
+    kept = np.where(cortex_folds(probability, stack, anatomy, grid, 0.5), 0, probability)
+    return {at for at in brightness if kept[(*at, 2)] > 0}, kept
+
+
+def test_a_blob_as_bright_as_cortex_is_a_fold_and_a_brighter_one_a_lesion():
+    brightness = {FOLD_AT: 1.2, LESION_AT: 1.4}
+    kept, _ = still_there(brightness, found(dict.fromkeys(brightness, 0.9)))
+    assert kept == {LESION_AT}
+
+
+def test_near_the_ventricle_nothing_is_a_fold():
+    brightness = {NEAR_VENTRICLE_AT: 1.2}
+    kept, _ = still_there(brightness, found({NEAR_VENTRICLE_AT: 0.9}))
+    assert kept == {NEAR_VENTRICLE_AT}
+
+
+@pytest.mark.parametrize("coil", [-0.2, 0.2])
+def test_brightness_is_compared_with_the_tissue_around(coil):
+    brightness = {FOLD_AT: 1.2, LESION_AT: 1.4}
+    kept, _ = still_there(brightness, found(dict.fromkeys(brightness, 0.9)), coil)
+    assert kept == {LESION_AT}
+
+
+def test_no_faint_rim_of_a_dropped_fold_comes_back_at_a_lower_threshold():
+    _, kept = still_there({FOLD_AT: 1.2}, found({FOLD_AT: 0.9}, rim=0.3))
+    assert not kept.any()
+
+
+def test_a_faint_candidate_is_judged_too():
+    brightness = {FOLD_AT: 1.2, LESION_AT: 1.4}
+    kept, _ = still_there(brightness, found(dict.fromkeys(brightness, 0.2)))
+    assert kept == {LESION_AT}
+
+
+def test_a_lesion_keeps_its_faint_rim():
+    probability = found({LESION_AT: 0.9}, rim=0.3)
+    _, kept = still_there({LESION_AT: 1.4}, probability)
+    assert np.array_equal(kept, probability)
+
+
+def test_without_candidates_or_cortex_nothing_is_a_fold():
+    stack, anatomy, grid = folded_brain({})
+    assert not cortex_folds(found({}), stack, anatomy, grid, 0.5).any()
+    no_cortex = replace(anatomy, labels=np.zeros_like(anatomy.labels))
+    assert not cortex_folds(found({FOLD_AT: 0.9}), stack, no_cortex, grid, 0.5).any()

@@ -1,12 +1,13 @@
 """White matter hyperintensities on FLAIR, after Kim et al. (AJNR Am J Neuroradiol 2024).
 
 1. Check the scan. 2. Find brain and ventricles. 3. Resample the slices, take the brain out and scale it by its peak.
-4. Let five SE-UNets vote. 5. Threshold the mean. 6. Split at 10 mm from the lateral ventricles, measure, grade, say
-how sure the vote was.
+4. Let five SE-UNets vote. 5. Drop what is only cortex, threshold the mean. 6. Split at 10 mm from the lateral
+ventricles, measure, grade, say how sure the vote was.
 
 Where we leave the paper: slices are resampled to a fixed pixel size and not to 256x256, so that lesions keep their size
 whatever the field of view; the brain comes from our anatomy network and not from a grey level of 30; its median stands
-for the histogram's peak; a lesion must lie where white matter, deep grey or brain stem is near.
+for the histogram's peak; a lesion must lie where white matter, deep grey or brain stem is near, and away from
+the ventricles it must be brighter than this scan's own cortex.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ from ..checks import check_flair
 from ..errors import InputError
 from ..image import Grid, Image, axial_grid, resample
 from ..inference import Predictor
-from ..measure.zones import FARTHEST_MM
-from ..preprocessing import BACKGROUND, standardise
+from ..measure.zones import FARTHEST_MM, ventricle_distance
+from ..preprocessing import BACKGROUND, relative_to_brain, standardise
 from ..result import Result
 
 MODEL = "wmh-seunet"
 PERIVENTRICULAR_MM = 10.0  # Kim 2024; their alternative is 7.5 mm
 BRAIN_EDGE_MM, BRAIN_EDGE = 3.0, 0.3  # choice, inside the range of imperfect masks drawn in training
+# Choices, looked for on the real scans in docs/accuracy.md. A fold of cortex cut lengthwise is an island in white
+# matter, as bright as the brightest tenth of cortex (the thin rest shares its voxels with fluid); lesions are brighter.
+CORTEX_PERCENTILE, ABOVE_CORTEX = 90, 1.05
+NO_CORTEX_MM = 5.0  # no fold of cortex comes this near to a lateral ventricle
+COIL_MM = 20.0  # brightness is compared with that of the tissue around, since coils make the rim of the head brighter
+FLUID = 0.4  # of the brain's median: darker voxels are fluid
+FAINT = 0.1  # candidates down to here are judged, so that a lower threshold brings no dropped fold back
 ANATOMY_WORK = 0.25  # share of the progress bar
 
 Progress = Callable[[float, str], None]
@@ -90,6 +98,7 @@ def segment_wmh(
     stack = brain_slices(flair, anatomy, grid)
     predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
     probability = predictor(stack, BACKGROUND, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
+    probability[cortex_folds(probability, stack, anatomy, grid, bundle.threshold)] = 0
     probability = resample(probability, grid, flair.grid) * anatomy.lesion_share(flair.grid)
     predicted = time.monotonic()
 
@@ -122,6 +131,47 @@ def brain_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> np.ndarray:
     brain = ndimage.gaussian_filter(anatomy.mask("brain", grid).astype(np.float32), (*sigma, 0)) > BRAIN_EDGE
     relative = np.where(brain, (voxels / level).clip(0, 4), 0)
     return standardise(relative.astype(np.float32))
+
+
+def cortex_folds(
+    probability: np.ndarray, stack: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float
+) -> np.ndarray:
+    """Candidates of ``probability`` on ``grid`` that are folds of cortex and no lesions: bool.
+
+    A candidate is a 26-connected cluster from ``threshold`` on, or one from ``FAINT`` on without any such core. It is
+    a fold when it keeps ``NO_CORTEX_MM`` from the lateral ventricles and is on average, in ``stack`` (the output of
+    ``brain_slices``), no brighter than ``ABOVE_CORTEX`` times the scan's thick cortex.
+    """
+    folds = np.zeros(probability.shape, bool)
+    candidates = probability >= min(FAINT, threshold)
+    cortex = resample(anatomy.labels == anatomy.names.index("cortex"), anatomy.grid, grid, order=0)
+    cortex &= stack != BACKGROUND
+    if not (cortex.any() and candidates.any()):
+        return folds
+    brightness = over_local_level(relative_to_brain(stack), ~candidates, grid)
+    brightest = ABOVE_CORTEX * np.percentile(brightness[cortex], CORTEX_PERCENTILE)
+    distance_mm = ventricle_distance(anatomy.mask("lateral_ventricles", grid), grid.spacing_mm)
+    for level in (threshold, FAINT):
+        clusters, count = ndimage.label((probability >= level) & ~folds, np.ones((3, 3, 3)))
+        each = np.arange(1, count + 1)
+        fold = np.asarray(ndimage.mean(brightness, clusters, each)) < brightest
+        fold &= np.asarray(ndimage.minimum(distance_mm, clusters, each)) >= NO_CORTEX_MM
+        if level < threshold:
+            fold &= np.asarray(ndimage.maximum(probability, clusters, each)) < threshold
+        folds |= np.concatenate([[False], fold])[clusters]
+    return folds
+
+
+def over_local_level(relative: np.ndarray, normal: np.ndarray, grid: Grid) -> np.ndarray:
+    """``relative`` over the mean of the ``normal`` tissue within about ``COIL_MM``, which leaves fluid out."""
+    tissue = normal & (relative > FLUID)
+    coarse = axial_grid(grid, COIL_MM / 4)
+    sigma = COIL_MM / np.array(coarse.spacing_mm)
+    level, share = (
+        ndimage.gaussian_filter(resample(values, grid, coarse), sigma, truncate=2)
+        for values in (np.where(tissue, relative, np.float32(0)), tissue.astype(np.float32))
+    )
+    return relative / resample(level / np.maximum(share, 1e-3), coarse, grid).clip(FLUID)
 
 
 def part(progress: Progress | None, start: float, end: float, what: str) -> Callable[[float], None] | None:
