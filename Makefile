@@ -9,13 +9,14 @@ FLAIR ?= Resources/SampleData/synthetic_flair_5mm.nii.gz
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 READY := .venv/.ready
+SLICER := .venv/.slicer
 
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
 	@.venv/bin/csvd wmh $(FLAIR) -o $(OUTPUT)
 
-test: $(READY)
+test: $(READY) $(SLICER)
 	@.venv/bin/python -m pytest
 
 lint: $(READY)
@@ -28,6 +29,11 @@ bench: $(READY)
 clean:
 	rm -rf .venv demo_output build *.egg-info .pytest_cache .ruff_cache benchmarks/last.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Slicer's own nodes and a Qt for the panels: only the tests need them, and where there is no wheel they are skipped.
+$(SLICER): $(READY) Testing/requirements.txt
+	@$(PIP) install $(PIP_FLAGS) -r Testing/requirements.txt && touch $@ || \
+		echo "slicer-core or PySide6 cannot be installed here: the tests of nodes and panels are skipped."
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
