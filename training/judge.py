@@ -71,7 +71,12 @@ def judge_volumes(bundle: Bundle, paths: list[Path], root: Path) -> list[dict]:
         result = segment_wmh(read_image(path), bundle)
         outside = np.count_nonzero(result.mask & ~result.brain)
         name = str(path.relative_to(root)).removesuffix(".nii.gz")
-        rows.append({"scan": name, **summary(result), "voxels_outside_brain": int(outside)})
+        row = {"scan": name, **summary(result), "voxels_outside_brain": int(outside)}
+        change = path.with_name("common_space_change.nii.gz")
+        if change.exists():
+            image = read_image(change)
+            row["experts_change_ml"] = volume_ml(image.voxels > 0, image)
+        rows.append(row)
     return rows
 
 
@@ -102,7 +107,9 @@ def as_markdown(bundle: Bundle, scores: list[dict]) -> str:
         f"# Accuracy of `{bundle.id}` on real scans",
         "",
         "The model was trained on synthetic images only. The scans below are real and were never trained on; there are "
-        "few of them, so read the figures as a first look and not as a validation. Made by `python -m training.judge`.",
+        "few of them, so read the figures as a first look and not as a validation. The threshold and the brightness "
+        "above which a candidate is no fold of cortex were chosen while looking at these scans, so their figures are a "
+        "little flattered. Made by `python -m training.judge`.",
         "",
         f"## {scores[0]['data']} (n = {scores[0]['n']}), threshold {scores[0]['threshold']}",
         "",
@@ -124,14 +131,18 @@ def as_markdown(bundle: Bundle, scores: list[dict]) -> str:
     ]
     for group in scores[1:]:
         lines += ["", f"## {group['kind'].capitalize()}: {group['data']} (n = {group['n']})", ""]
-        lines += [
-            "| scan | total mL | periventricular mL | deep mL | uncertainty index | WMH voxels outside the brain |"
-        ]
-        lines += ["| --- | --- | --- | --- | --- | --- |"]
+        columns = {
+            "total mL": "total_volume",
+            "periventricular mL": "periventricular_volume",
+            "deep mL": "deep_volume",
+            "uncertainty index": "uncertainty_index",
+            "WMH voxels outside the brain": "voxels_outside_brain",
+            "changed between the visits, experts, mL": "experts_change_ml",
+        }
+        columns = {title: name for title, name in columns.items() if name in group["scans"][0]}
+        lines += ["| scan | " + " | ".join(columns) + " |", "| --- |" + " --- |" * len(columns)]
         for row in group["scans"]:
-            cells = [row["scan"], row["total_volume"], row["periventricular_volume"], row["deep_volume"]]
-            cells += [row["uncertainty_index"], row["voxels_outside_brain"]]
-            lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+            lines.append("| " + " | ".join([row["scan"], *(str(row[name]) for name in columns.values())]) + " |")
     return "\n".join(lines) + "\n"
 
 
