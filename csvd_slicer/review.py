@@ -71,11 +71,11 @@ def review_items(nodes: WMHNodes, result: Result) -> list[Item]:
 
 def progress(nodes: WMHNodes, items: list[Item], result: Result) -> tuple[int, int]:
     """How many lesions were decided on, and of how many; deleted and rejected ones count while they stay so."""
-    rejected = read_segments(nodes.segmentation, nodes.flair).rejected
+    kept = [(voxel, decision) for voxel, decision in _voxels_decided(nodes) if decision in (DELETED, *NOT_WMH)]
+    rejected = read_segments(nodes.segmentation, nodes.flair).rejected if kept else None
     gone = sum(
-        rejected[voxel] == NOT_WMH[decision] if decision in NOT_WMH else decision == DELETED and not result.mask[voxel]
-        for voxel, decision in _voxels_decided(nodes)
-        if decision in (DELETED, *NOT_WMH)
+        rejected[voxel] == NOT_WMH[decision] if decision in NOT_WMH else not result.mask[voxel]
+        for voxel, decision in kept
     )
     decided = sum(bool(item.decision) for item in items)
     return int(decided + gone), int(len(items) + gone)

@@ -9,6 +9,7 @@ ROWS = (
     *("lesion_count", "lesion_count_periventricular", "lesion_count_deep", "largest_lesion_volume"),
 )
 WARNING = "#c62828"
+ROW_HEIGHT = 22  # pixels
 
 
 class ResultsView:
@@ -18,6 +19,7 @@ class ResultsView:
         self.ui = ui
         table = ui.volumesTable
         table.verticalHeader().visible = False
+        table.verticalHeader().defaultSectionSize = ROW_HEIGHT
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         for column in (1, 2):
             table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
@@ -41,6 +43,7 @@ class ResultsView:
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(now.source)
                 table.setItem(row, column, item)
+        table.resizeRowsToContents()
         height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(ROWS))) + 4
         table.setFixedHeight(height)
 
@@ -67,7 +70,7 @@ def fazekas_text(result):
     lines.append(_("Total volume: grade {grade}").format(grade=grades.volume_grade))
     if grades.likelihood_periventricular is not None:
         lines.append(
-            _("Volumes of patients: periventricular {near}, deep {far}").format(
+            _("Likeliest by volume: periventricular {near}, deep {far}").format(
                 near=likeliest(grades.likelihood_periventricular), far=likeliest(grades.likelihood_deep)
             )
         )

@@ -5,6 +5,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from csvd_slicer.review import decide, highlight, jump_to, progress, remove_highlight, review_items
+from WMHSegmenterLib.results import ROW_HEIGHT
 
 SHORTCUTS = {"nextButton": "N", "previousButton": "Shift+N", "acceptButton": "Shift+A", "deleteButton": "Shift+D"}
 DECISIONS = {
@@ -27,8 +28,11 @@ class ReviewSection:
     def __init__(self, ui, parent, change):
         self.ui, self._change = ui, change
         self._nodes, self._result, self._items, self._current = None, None, [], None
+        self._written = []  # the texts in the table, row by row
         table = ui.lesionTable
         table.verticalHeader().visible = False
+        table.verticalHeader().defaultSectionSize = ROW_HEIGHT
+        table.horizontalHeader().highlightSections = False
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setSectionResizeMode(3, qt.QHeaderView.Stretch)
         table.connect("itemSelectionChanged()", self._on_selected)
@@ -56,10 +60,7 @@ class ReviewSection:
         self._items = review_items(nodes, result) if nodes is not None else []
         table = self.ui.lesionTable
         was = table.blockSignals(True)
-        table.setRowCount(len(self._items))
-        for row, item in enumerate(self._items):
-            for column, text in enumerate(_cells(item)):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
+        self._write([_cells(item) for item in self._items])
         table.clearSelection()
         current = self._row_of_current()
         if current is not None:
@@ -71,6 +72,17 @@ class ReviewSection:
         else:
             highlight(nodes, self._items[current])
         self._show_progress()
+
+    def _write(self, rows):
+        """Only the cells that changed, as an edit changes few of some hundred lesions."""
+        table = self.ui.lesionTable
+        table.setRowCount(len(rows))
+        for row, cells in enumerate(rows):
+            before = self._written[row] if row < len(self._written) else (None,) * len(cells)
+            for column, text in enumerate(cells):
+                if text != before[column]:
+                    table.setItem(row, column, qt.QTableWidgetItem(text))
+        self._written = rows
 
     def _row_of_current(self):
         """The row of the lesion that holds the voxel that was looked at last."""

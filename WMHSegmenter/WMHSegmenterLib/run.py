@@ -24,7 +24,7 @@ class RunSection:
         self._start, self._done, self._reason = start, done, reason
         self._refusal, self._steps, self._began = "", set(), 0.0
         self.runner = Runner(self._timer(parent), self._on_done, self.show_error, self._on_progress)
-        self.checker = Runner(self._timer(parent), self._on_checked, self.refuse)
+        self.checker = Runner(self._timer(parent), lambda nothing: None, self.refuse, self._on_checked)
         for timer, runner in zip(self._timers, (self.runner, self.checker), strict=True):
             timer.connect("timeout()", runner.poll)
         ui.applyButton.connect("clicked(bool)", self._on_apply)
@@ -42,8 +42,13 @@ class RunSection:
 
     def check(self, image):
         """Say in the panel what is known about a scan; in a thread, as a large one takes a second."""
+
+        def compute(progress, cancelled):
+            progress(0, self.logic.check(image))
+            self.logic.warmUp()
+
         self.forget_check()
-        self.checker.start(lambda progress, cancelled: self.logic.check(image))
+        self.checker.start(compute)
 
     def forget_check(self):
         self.checker.cancel()
@@ -55,7 +60,7 @@ class RunSection:
         self.ui.checkLabel.text = _("Cannot be used. {reason}").format(reason=text)
         self.update_apply()
 
-    def _on_checked(self, text):
+    def _on_checked(self, share, text, seconds):
         self.ui.checkLabel.text = text
 
     # Apply and Cancel
@@ -97,6 +102,7 @@ class RunSection:
         self.ui.progressBar.value = 0
         self.ui.progressBar.visible = self.ui.logText.visible = True
         self._steps, self._began = set(), time.monotonic()
+        self._log(0, _("Checking the scan"))
         self.runner.start(compute)
         self.update_apply()
 
