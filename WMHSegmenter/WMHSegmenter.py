@@ -38,7 +38,6 @@ class WMHSegmenter(ScriptedLoadableModule):
             "measures and grades them, says how sure the networks were, and helps to review them lesion by lesion. "
             "For research and teaching. Not a medical device: nothing here may be used to diagnose or treat a patient."
         )
-        self.parent.helpText += self.getDefaultModuleDocumentationLink()
         self.parent.acknowledgementText = _(
             "The method follows Kim et al., AJNR Am J Neuroradiol 2024. The networks were trained on synthetic images "
             "only; the card of each model names its sources."
@@ -58,7 +57,6 @@ def registerSampleData():
         fileNames=flair.name,
         nodeNames="Synthetic FLAIR",
         thumbnailFileName=str(Path(__file__).parent / "Resources" / "Icons" / "WMHSegmenter.png"),
-        loadFileType="VolumeFile",
     )
 
 

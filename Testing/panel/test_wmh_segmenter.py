@@ -1,5 +1,6 @@
 """The panel of WMHSegmenter on the Qt double, with real nodes and tiny networks whose answer is known."""
 
+import json
 import re
 import sys
 import threading
@@ -79,8 +80,7 @@ def run(panel, ui, flair, wait_until):
 @pytest.fixture
 def shown(panel, ui, flair):
     """The panel as after a run that found 25 periventricular voxels (p = .9) and 10 deep, uncertain ones (p = .6)."""
-    node = add_volume(slicer.mrmlScene, np.random.default_rng(0).integers(0, 300, (40, 50, 8)).astype(np.int16),
-                      np.diag([1, 1.2, 4, 1]), "small")  # fmt: skip
+    node = add_small()
     nodes = show(result_of(node), node)
     ui.flairSelector.setCurrentNode(node)
     assert panel.nodes.segmentation is nodes.segmentation
@@ -94,8 +94,7 @@ def endless(panel, monkeypatch):
 
     def compute(progress, cancelled):
         progress(0.1, "anatomy")
-        while not cancelled():
-            time.sleep(0.001)
+        forever(progress, cancelled)
         ended.set()
         raise Cancelled("cancelled")
 
@@ -110,6 +109,16 @@ def started(ui, flair, endless, wait_until):
     ui.applyButton.click()
     wait_until(lambda: ui.progressBar.value == 10)
     return endless
+
+
+def forever(progress, cancelled):
+    while not cancelled():
+        time.sleep(0.001)
+
+
+def add_small():
+    voxels = np.random.default_rng(0).integers(0, 300, (40, 50, 8)).astype(np.int16)
+    return add_volume(slicer.mrmlScene, voxels, np.diag([1, 1.2, 4, 1]), "small")
 
 
 def contents():
@@ -143,8 +152,8 @@ def test_load_apply_segments_and_numbers(run, ui, flair, head):
     assert (segments.labels[near] == 1).all()
     assert (segments.labels[far] == 2).all()
     assert segments.mask.sum() == near.sum() + far.sum()
-    assert volumes(ui)["Periventricular WMH, volume (mL)"] == f"{near.sum() * head.voxel_volume_ml:.2f}"
-    assert volumes(ui)["Deep WMH, volume (mL)"] == f"{far.sum() * head.voxel_volume_ml:.2f}"
+    assert volumes(ui)["Periventricular (mL)"] == f"{near.sum() * head.voxel_volume_ml:.2f}"
+    assert volumes(ui)["Deep (mL)"] == f"{far.sum() * head.voxel_volume_ml:.2f}"
     assert volumes(ui)["Lesions"] == "2"
     assert ui.volumesTable.isColumnHidden(2)
     assert "Shape: periventricular" in ui.fazekasValue.text
@@ -228,6 +237,33 @@ def test_a_flair_that_moved_during_a_run_is_not_written_on(panel, ui, flair, run
     assert contents() == before
 
 
+def test_a_run_uses_what_the_panel_says(panel, ui, flair, monkeypatch):
+    asked = []
+    monkeypatch.setattr(panel.logic, "prepare", lambda node, **settings: asked.append((node, settings)) or forever)
+    ui.flairSelector.setCurrentNode(flair)
+    ui.thresholdSpinBox.value = 0.3
+    ui.pvDistanceSpinBox.value = 7.5
+    ui.pvRuleComboBox.setCurrentIndex(1)
+    ui.deviceComboBox.setCurrentIndex(1)
+    ui.mirrorCheckBox.click()
+    ui.applyButton.click()
+    settings = {"threshold": 0.3, "pv_distance_mm": 7.5, "pv_rule": "cluster", "device": "cpu", "mirror": True}
+    assert asked == [(flair, {"model": "wmh-seunet", **settings})]
+    ui.applyButton.click()
+
+
+def test_nothing_can_be_edited_during_a_run(ui, shown, endless):
+    ui.segmentEditor.setActiveEffectByName("Paint")
+    ui.nextButton.click()
+    ui.applyButton.click()
+    assert not any(s.enabled for s in (ui.advancedCollapsible, ui.reviewCollapsible, ui.editCollapsible))
+    assert ui.segmentEditor.activeEffect() is None
+    ui.deleteButton.click()
+    assert read_segments(shown.segmentation, shown.flair).mask.sum() == 35
+    ui.applyButton.click()
+    assert ui.reviewCollapsible.enabled
+
+
 # --- cancel ---
 
 
@@ -282,8 +318,7 @@ def test_unloading_the_module_cancels(load_panel, flair, endless, wait_until):
     ended = threading.Event()
 
     def compute(progress, cancelled):
-        while not cancelled():
-            time.sleep(0.001)
+        forever(progress, cancelled)
         ended.set()
 
     panel.logic.prepare = lambda *args, **settings: compute
@@ -338,10 +373,10 @@ def test_the_threshold_moves_segments_and_numbers_without_a_network(panel, ui, s
 
 def test_distance_and_rule_move_the_zones(ui, shown, wait_until):
     ui.pvDistanceSpinBox.value = 2.0
-    wait_until(lambda: volumes(ui)["Periventricular WMH, volume (mL)"] != "0.12")
-    assert float(volumes(ui)["Deep WMH, volume (mL)"]) > 0.05
+    wait_until(lambda: volumes(ui)["Periventricular (mL)"] != "0.12")
+    assert float(volumes(ui)["Deep (mL)"]) > 0.05
     ui.pvRuleComboBox.setCurrentIndex(1)
-    wait_until(lambda: volumes(ui)["Deep WMH, volume (mL)"] in ("0.05", "0.17"))
+    wait_until(lambda: volumes(ui)["Deep (mL)"] in ("0.05", "0.17"))
 
 
 @pytest.mark.parametrize("go_on", [False, True])
@@ -458,7 +493,7 @@ def test_a_whole_review_by_keys(panel, ui, shown):
     assert ui.lesionTable.currentRow() == 1
     delete_key.activated()
     assert ui.reviewLabel.text == "2 of 2 lesions decided."
-    assert volumes(ui, 2)["Total WMH, volume (mL)"] == "0.05"
+    assert volumes(ui, 2)["White matter hyperintensities (mL)"] == "0.05"
 
 
 def test_keys_work_only_while_the_module_is_open(widget, panel):
@@ -476,14 +511,14 @@ def test_decisions_change_the_sums_and_can_be_undone(panel, ui, shown, wait_unti
     ui.nextButton.click()
     getattr(ui, button).click()
     edited = 1 if ui.volumesTable.isColumnHidden(2) else 2
-    assert volumes(ui, edited)["Deep WMH, volume (mL)"] == deep
-    assert volumes(ui, edited)["Periventricular WMH, volume (mL)"] == near
+    assert volumes(ui, edited)["Deep (mL)"] == deep
+    assert volumes(ui, edited)["Periventricular (mL)"] == near
     assert ui.reviewLabel.text == "1 of 2 lesions decided."
     if button == "deepButton":
         return
     ui.segmentEditor.undo()
     wait_until(lambda: ui.volumesTable.isColumnHidden(2))
-    assert volumes(ui)["Deep WMH, volume (mL)"] == "0.05"
+    assert volumes(ui)["Deep (mL)"] == "0.05"
 
 
 def test_a_review_goes_on_when_the_volume_is_chosen_again(ui, shown):
@@ -597,7 +632,25 @@ def test_the_sample_is_offered(monkeypatch, widget):
     assert registered["fileNames"] == "synthetic_flair_5mm.nii.gz"
 
 
-def test_model_and_threshold(models, panel, ui):
-    assert ui.modelComboBox.count == 1
-    assert panel.parameters.model == "wmh-seunet"
-    assert panel.parameters.threshold == 0.5
+def test_a_model_brings_its_threshold_until_there_is_a_result(models, tmp_path, monkeypatch, load_panel, flair):
+    for model, threshold in (("one", 0.5), ("two", 0.35)):
+        (tmp_path / model).mkdir()
+        card = {"task": "wmh", "title": f"Model {model}", "threshold": threshold}
+        (tmp_path / model / "model.json").write_text(json.dumps(card))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.json").write_text("{")
+    monkeypatch.setenv("CSVD_MODELS", str(tmp_path))
+    panel = load_panel(MODULE).panel
+    ui = panel.ui
+    texts = [ui.modelComboBox.itemText(n) for n in range(ui.modelComboBox.count)]
+    assert texts[:2] == ["Model one", "Model two"]
+    assert panel.parameters.model == "one"
+    ui.modelComboBox.setCurrentIndex(1)
+    assert (panel.parameters.model, ui.thresholdSpinBox.value, ui.thresholdSlider.value) == ("two", 0.35, 0.35)
+    node = add_small()
+    show(result_of(node), node)
+    ui.flairSelector.setCurrentNode(node)
+    assert ui.thresholdSlider.value == 0.5
+    ui.modelComboBox.setCurrentIndex(0)
+    ui.modelComboBox.setCurrentIndex(1)
+    assert ui.thresholdSlider.value == 0.5

@@ -47,7 +47,7 @@ class Panel(VTKObservationMixin):
     @staticmethod
     def _pause(parent, slot):
         timer = qt.QTimer(parent)
-        timer.singleShot = True
+        timer.setSingleShot(True)
         timer.setInterval(PAUSE_MS)
         timer.connect("timeout()", slot)
         return timer
@@ -61,7 +61,7 @@ class Panel(VTKObservationMixin):
         if models and self.parameters.model not in models:
             self._choose_model(next(iter(models)))
         self._gui_tag = self.parameters.connectGui(self.ui)
-        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self.addObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         if slicer.app.layoutManager() is not None:
             self.ui.segmentEditor.setupViewObservations()
             self.ui.segmentEditor.installKeyboardShortcuts()
@@ -74,17 +74,21 @@ class Panel(VTKObservationMixin):
         if self.parameters is None:
             return
         self.run.forget_check()
-        self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self.removeObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         self.parameters.disconnectGui(self._gui_tag)
         self._let_go()
         self.parameters = None
         self.review.listen(False)
-        if self.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
-            self.ui.segmentEditor.setActiveEffect(None)
+        self._stop_painting()
         if slicer.app.layoutManager() is not None:
             self.ui.segmentEditor.uninstallKeyboardShortcuts()
             self.ui.segmentEditor.removeViewObservations()
         self.run.update_apply()
+
+    def _stop_painting(self):
+        """The brush of an effect works in the slice views whatever is open."""
+        if self.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
+            self.ui.segmentEditor.setActiveEffect(None)
 
     def on_node_removed(self, node):
         if self.parameters is None:
@@ -168,6 +172,7 @@ class Panel(VTKObservationMixin):
             if not slicer.util.confirmYesNoDisplay(question.format(name=p.flair.GetName())):
                 return None
         self._settings_timer.stop()
+        self._stop_painting()
         return self.logic.prepare(
             p.flair,
             model=p.model,

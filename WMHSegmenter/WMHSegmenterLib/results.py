@@ -3,10 +3,17 @@
 import qt
 from slicer.i18n import tr as _
 
-# Machine names, in the order of the table; the titles are the engine's.
+# Machine name and short title, in the order of the table; the tooltip has the engine's own.
 ROWS = (
-    *("total_volume", "periventricular_volume", "deep_volume", "icv_volume", "total_percent_icv"),
-    *("lesion_count", "lesion_count_periventricular", "lesion_count_deep", "largest_lesion_volume"),
+    ("total_volume", _("White matter hyperintensities")),
+    ("periventricular_volume", _("Periventricular")),
+    ("deep_volume", _("Deep")),
+    ("icv_volume", _("Intracranial volume")),
+    ("total_percent_icv", _("Share of intracranial volume")),
+    ("lesion_count", _("Lesions")),
+    ("lesion_count_periventricular", _("Periventricular lesions")),
+    ("lesion_count_deep", _("Deep lesions")),
+    ("largest_lesion_volume", _("Largest lesion")),
 )
 WARNING = "#c62828"
 ROW_HEIGHT = 22  # pixels
@@ -20,6 +27,7 @@ class ResultsView:
         table = ui.volumesTable
         table.verticalHeader().visible = False
         table.verticalHeader().defaultSectionSize = ROW_HEIGHT
+        table.setFixedHeight(ROW_HEIGHT * len(ROWS) + table.horizontalHeader().sizeHint.height() + 4)
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         for column in (1, 2):
             table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
@@ -36,16 +44,13 @@ class ResultsView:
         if result is None:
             return
         automatic = (result.automatic or result).measurements
-        for row, name in enumerate(ROWS):
+        for row, (name, title) in enumerate(ROWS):
             now = result.measurements[name]
-            title = f"{now.title} ({now.unit})" if now.unit else now.title
+            title = f"{title} ({now.unit})" if now.unit else title
             for column, text in enumerate((title, number(automatic[name].value), number(now.value))):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(now.source)
+                item.setToolTip(f"{now.title}. {now.source}")
                 table.setItem(row, column, item)
-        table.resizeRowsToContents()
-        height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(ROWS))) + 4
-        table.setFixedHeight(height)
 
 
 def number(value):

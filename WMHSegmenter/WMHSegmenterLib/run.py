@@ -66,7 +66,10 @@ class RunSection:
     # Apply and Cancel
 
     def update_apply(self):
-        button = self.ui.applyButton
+        ui, button = self.ui, self.ui.applyButton
+        # What a reader edited during a run would be lost at its end.
+        for section in (ui.advancedCollapsible, ui.resultsCollapsible, ui.reviewCollapsible, ui.editCollapsible):
+            section.enabled = not self.runner.running
         if self.runner.running:
             button.enabled = True
             button.text, button.toolTip = _("Cancel"), _("Stop; the scene stays as it was before the run")
@@ -124,7 +127,7 @@ class RunSection:
         self.show_message("\n".join([_("Done."), *result.warnings]))
 
     def _end(self):
-        self.ui.progressBar.visible = False
+        self.ui.progressBar.visible = self.runner.running
         self.update_apply()
 
     def _log(self, seconds, text):
