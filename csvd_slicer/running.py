@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from csvd.errors import Cancelled, CsvdError
 
-INTERVAL_MS = 20
+INTERVAL_MS = 10
 # Slicer's main thread may hold the interpreter while Qt is idle, so that threads get on only while Python sleeps there.
-# A choice: the thread gets more than half of the time, and a mouse waits for less than a twentieth of a second.
-YIELD_S = 0.03
+# A choice: the thread gets more than half of the time, and a mouse waits for a fiftieth of a second.
+YIELD_S = 0.02
 
 Compute = Callable[..., Any]  # of progress(0..1, step) and cancelled() -> bool, as keywords
 

@@ -18,7 +18,7 @@ from WMHSegmenterLib.review import ReviewSection
 from WMHSegmenterLib.run import RunSection
 
 # A choice: edits and moves of a slider that come closer together than this are measured once.
-PAUSE_MS = 50
+PAUSE_MS = 20
 EDITOR = "WMHSegmenter"  # tag of the singleton that keeps the settings of the embedded Segment Editor
 
 

@@ -1,11 +1,11 @@
-"""The numbers of a Result in the panel: volumes, Fazekas, uncertainty."""
+"""The numbers of a Result in the panel: volumes, counts, the three readings of Fazekas, uncertainty."""
 
 import qt
 from slicer.i18n import tr as _
 
 # Machine name and short title, in the order of the table; the tooltip has the engine's own.
 ROWS = (
-    ("total_volume", _("White matter hyperintensities")),
+    ("total_volume", _("Total WMH")),
     ("periventricular_volume", _("Periventricular")),
     ("deep_volume", _("Deep")),
     ("icv_volume", _("Intracranial volume")),
@@ -14,6 +14,11 @@ ROWS = (
     ("lesion_count_periventricular", _("Periventricular lesions")),
     ("lesion_count_deep", _("Deep lesions")),
     ("largest_lesion_volume", _("Largest lesion")),
+    ("fazekas_periventricular", _("Fazekas by shape, periventricular")),
+    ("fazekas_deep", _("Fazekas by shape, deep")),
+    ("fazekas_volume_grade", _("Fazekas by total volume")),
+    ("fazekas_likelihood_periventricular", _("Likeliest Fazekas, periventricular")),
+    ("fazekas_likelihood_deep", _("Likeliest Fazekas, deep")),
 )
 WARNING = "#c62828"
 ROW_HEIGHT = 22  # pixels
@@ -24,6 +29,7 @@ class ResultsView:
 
     def __init__(self, ui):
         self.ui = ui
+        self._tip = ui.fazekasValue.toolTip
         table = ui.volumesTable
         table.verticalHeader().visible = False
         table.verticalHeader().defaultSectionSize = ROW_HEIGHT
@@ -33,57 +39,49 @@ class ResultsView:
             table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
 
     def write(self, result):
-        self._write_volumes(result)
-        self.ui.fazekasValue.text = fazekas_text(result) if result else ""
-        self.ui.uncertaintyValue.text = uncertainty_text(result) if result else ""
+        self._write_table(result)
+        ui = self.ui
+        if result is None:
+            ui.fazekasValue.text = ui.uncertaintyValue.text = ""
+            return
+        agreement, conflicts = result.fazekas.agreement, result.fazekas.conflicts
+        ui.fazekasValue.text = {
+            True: _("the three readings agree"),
+            False: flagged(_("the three readings disagree")),
+            None: _("only one reading, as no ventricle was found"),
+        }[agreement]
+        ui.fazekasValue.toolTip = " ".join(conflicts) or self._tip
+        ui.uncertaintyValue.text = uncertainty_text(result)
 
-    def _write_volumes(self, result):
+    def _write_table(self, result):
         table = self.ui.volumesTable
         table.setRowCount(len(ROWS) if result else 0)
         table.setColumnHidden(2, not (result and result.edited))
         if result is None:
             return
-        automatic = (result.automatic or result).measurements
+        automatic = result.automatic or result
         for row, (name, title) in enumerate(ROWS):
-            now = result.measurements[name]
-            title = f"{title} ({now.unit})" if now.unit else title
-            for column, text in enumerate((title, number(automatic[name].value), number(now.value))):
+            before, _source, _unit = value(automatic, name)
+            now, source, unit = value(result, name)
+            for column, text in enumerate((f"{title} ({unit})" if unit else title, before, now)):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(f"{now.title}. {now.source}")
+                item.setToolTip(source)
                 table.setItem(row, column, item)
 
 
-def number(value):
-    """A measured value for a narrow table; a dash where it could not be measured."""
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-def fazekas_text(result):
-    """The three readings, and whether they agree."""
-    grades = result.fazekas
-    lines = []
-    if grades.periventricular is None:
-        lines.append(_("Shape: cannot be graded, as no ventricle was found"))
-    else:
-        lines.append(
-            _("Shape: periventricular {near}, deep {far}, total {total}").format(
-                near=grades.periventricular, far=grades.deep, total=grades.total
-            )
-        )
-    lines.append(_("Total volume: grade {grade}").format(grade=grades.volume_grade))
-    if grades.likelihood_periventricular is not None:
-        lines.append(
-            _("Likeliest by volume: periventricular {near}, deep {far}").format(
-                near=likeliest(grades.likelihood_periventricular), far=likeliest(grades.likelihood_deep)
-            )
-        )
-    if grades.agreement is False:
-        lines.append(flagged(_("The readings disagree.") + " " + " ".join(grades.conflicts)))
-    elif grades.agreement:
-        lines.append(_("The readings agree."))
-    return "<br>".join(lines)
+def value(result, name):
+    """Text, source and unit of one row; a dash where nothing could be measured."""
+    if name.startswith("fazekas_likelihood_"):
+        shares = getattr(result.fazekas, name.removeprefix("fazekas_"))
+        source = result.measurements[f"{name}_2"].source
+        return (likeliest(shares) if shares else "-"), source, ""
+    measurement = result.measurements[name]
+    source = f"{measurement.title}. {measurement.source}"
+    if measurement.value is None:
+        return "-", source, measurement.unit
+    if isinstance(measurement.value, float):
+        return f"{measurement.value:.2f}", source, measurement.unit
+    return str(measurement.value), source, measurement.unit
 
 
 def likeliest(shares):
