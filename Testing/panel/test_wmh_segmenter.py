@@ -489,6 +489,10 @@ def test_a_new_run_asks_before_it_replaces_edits(run, panel, ui, flair, dialogs,
     wait_until(lambda: not panel.run.runner.running, timeout=60)
     assert read_segments(nodes.segmentation, flair).mask.sum() == before - (6 if again else 0)
     assert panel.result.edited is not again
+    if again:
+        ui.segmentEditor.undo()
+        wait_until(lambda: panel.result.edited)
+        assert read_segments(nodes.segmentation, flair).mask.sum() == before
 
 
 def test_a_new_run_on_untouched_segments_does_not_ask_and_makes_no_new_nodes(run):

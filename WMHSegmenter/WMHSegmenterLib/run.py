@@ -23,20 +23,16 @@ class RunSection:
         self.ui, self.logic = ui, logic
         self._start, self._done, self._reason = start, done, reason
         self._refusal, self._steps, self._began = "", set(), 0.0
-        self.runner = Runner(self._timer(parent), self._on_done, self.show_error, self._on_progress)
-        self.checker = Runner(self._timer(parent), lambda nothing: None, self.refuse, self._on_checked)
-        for timer, runner in zip(self._timers, (self.runner, self.checker), strict=True):
-            timer.connect("timeout()", runner.poll)
+        run_timer, check_timer = qt.QTimer(parent), qt.QTimer(parent)
+        self.runner = Runner(run_timer, self._on_done, self.show_error, self._on_progress)
+        self.checker = Runner(check_timer, lambda nothing: None, self.refuse, self._on_checked)
+        run_timer.connect("timeout()", self.runner.poll)
+        check_timer.connect("timeout()", self.checker.poll)
         ui.applyButton.connect("clicked(bool)", self._on_apply)
         ui.installButton.connect("clicked(bool)", self._on_install)
         ui.progressBar.visible = ui.logText.visible = False
         self.show_message("")
         self._show_missing()
-
-    def _timer(self, parent):
-        timer = qt.QTimer(parent)
-        self._timers = [*getattr(self, "_timers", ()), timer]
-        return timer
 
     # The volume
 
