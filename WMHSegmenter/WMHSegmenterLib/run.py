@@ -31,6 +31,7 @@ class RunSection:
         ui.applyButton.connect("clicked(bool)", self._on_apply)
         ui.installButton.connect("clicked(bool)", self._on_install)
         ui.progressBar.visible = ui.logText.visible = False
+        self._say_of_volume("")
         self.show_message("")
         self._show_missing()
 
@@ -48,16 +49,21 @@ class RunSection:
 
     def forget_check(self):
         self.checker.cancel()
-        self._refusal, self.ui.checkLabel.text = "", ""
+        self._refusal = ""
+        self._say_of_volume("")
         self.update_apply()
 
     def refuse(self, text):
         self._refusal = text
-        self.ui.checkLabel.text = _("Cannot be used. {reason}").format(reason=text)
+        self._say_of_volume(_("Cannot be used. {reason}").format(reason=text))
         self.update_apply()
 
     def _on_checked(self, share, text, seconds):
+        self._say_of_volume(text)
+
+    def _say_of_volume(self, text):
         self.ui.checkLabel.text = text
+        self.ui.checkLabel.visible = bool(text)
 
     # Apply and Cancel
 
