@@ -271,9 +271,10 @@ class WMHSegmenterTest(ScriptedLoadableModuleTest):
         assert result.measurements["total_volume"].value > 1
         assert nodes.lesions.GetNumberOfRows() == len(result.lesions) > 1
 
-        lower = update(nodes, result.remeasure(threshold=0.3))
+        threshold = result.parameters["threshold"]
+        lower = update(nodes, result.remeasure(threshold=threshold / 2))
         assert lower.measurements["total_volume"].value > result.measurements["total_volume"].value
-        result = update(nodes, lower.remeasure(threshold=result.parameters["threshold"]))
+        result = update(nodes, lower.remeasure(threshold=threshold))
 
         item = review_items(nodes, result)[0]
         edited = decide(nodes, result, item, "deleted")
