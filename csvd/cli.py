@@ -102,7 +102,7 @@ def run_wmh(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.pv_distance < math.inf:
         raise InputError(f"--pv-distance is {arguments.pv_distance:g}: give a distance in mm above 0, 10 is usual.")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
-        raise InputError(f"--threshold is {arguments.threshold:g}: give a number between 0 and 1, 0.5 is usual.")
+        raise InputError(f"--threshold is {arguments.threshold:g}: give a number between 0 and 1.")
     output = Path(arguments.output)
     check_output(output)
 

@@ -301,7 +301,7 @@ def _check_shape(array: np.ndarray, image: Image, what: str) -> None:
 
 def _checked_threshold(threshold: float) -> float:
     if not 0 < threshold < 1:
-        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1, 0.5 is usual.")
+        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1.")
     return float(threshold)
 
 

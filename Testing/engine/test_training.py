@@ -244,7 +244,7 @@ def test_members_of_the_ensemble_differ_in_seed_and_in_what_they_see():
     recipes = [train.read_recipe(run) for run in runs]
     assert len(recipes) == 5
     assert len({recipe["seed"] for recipe in recipes}) == 5
-    assert len({json.dumps(recipe["settings"]) for recipe in recipes}) == 5
+    assert len({json.dumps([recipe["settings"], recipe.get("data_share", 1.0)]) for recipe in recipes}) == 5
     items = [train.subset(list(range(20)), 0.9, recipe["seed"]) for recipe in recipes]
     assert all(len(set(chosen)) == 18 for chosen in items)
     assert len({tuple(chosen) for chosen in items}) > 1

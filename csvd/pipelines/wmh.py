@@ -1,13 +1,13 @@
 """White matter hyperintensities on FLAIR, after Kim et al. (AJNR Am J Neuroradiol 2024).
 
 1. Check the scan. 2. Find brain and ventricles. 3. Resample the slices, take the brain out and scale it by its peak.
-4. Let five SE-UNets vote. 5. Drop what is only cortex, threshold the mean. 6. Split at 10 mm from the lateral
-ventricles, measure, grade, say how sure the vote was.
+4. Let five SE-UNets vote. 5. Drop folds of cortex and what no vote was sure of, threshold the mean. 6. Split at 10 mm
+from the lateral ventricles, measure, grade, say how sure the vote was.
 
 Where we leave the paper: slices are resampled to a fixed pixel size and not to 256x256, so that lesions keep their size
 whatever the field of view; the brain comes from our anatomy network and not from a grey level of 30; its median stands
-for the histogram's peak; a lesion must lie where white matter, deep grey or brain stem is near, and away from
-the ventricles it must be brighter than this scan's own cortex.
+for the histogram's peak; a lesion must lie where white matter, deep grey or brain stem is near, outside the ventricles,
+and away from them it must be brighter than this scan's own cortex; the threshold is the bundle's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ CORTEX_PERCENTILE, ABOVE_CORTEX = 90, 1.05
 NO_CORTEX_MM = 5.0  # no fold of cortex comes this near to a lateral ventricle
 COIL_MM = 20.0  # brightness is compared with that of the tissue around, since coils make the rim of the head brighter
 FLUID = 0.4  # of the brain's median: darker voxels are fluid
+SURE = 0.8  # choice, as above: somewhere in a lesion the mean probability reaches this; its rim may be less
 FAINT = 0.1  # candidates down to here are judged, so that a lower threshold brings no dropped fold back
 ANATOMY_WORK = 0.25  # share of the progress bar
 
@@ -82,7 +83,7 @@ def segment_wmh(
             f"The model {bundle.id} has {bundle.members} members; choose 1 to {bundle.members}, not {members}."
         )
     if threshold is not None and not 0 < threshold < 1:
-        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1, 0.5 is usual.")
+        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1.")
     if not 0 < pv_distance_mm < FARTHEST_MM:
         raise InputError(
             f"The periventricular distance is {pv_distance_mm:g} mm: give one above 0 and below {FARTHEST_MM:g} mm."
@@ -99,13 +100,16 @@ def segment_wmh(
     predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
     probability = predictor(stack, BACKGROUND, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
     probability[cortex_folds(probability, stack, anatomy, grid, bundle.threshold)] = 0
+    probability[unsure(probability, bundle.threshold)] *= bundle.threshold / SURE
     probability = resample(probability, grid, flair.grid) * anatomy.lesion_share(flair.grid)
+    ventricles = anatomy.mask("lateral_ventricles", flair.grid)
+    probability[ventricles] = 0
     predicted = time.monotonic()
 
     result = Result.from_probability(
         flair,
         probability.clip(0, 1),
-        anatomy.mask("lateral_ventricles", flair.grid),
+        ventricles,
         anatomy.mask("intracranial", flair.grid),
         threshold=bundle.threshold if threshold is None else threshold,
         pv_distance_mm=pv_distance_mm,
@@ -160,6 +164,16 @@ def cortex_folds(
             fold &= np.asarray(ndimage.maximum(probability, clusters, each)) < threshold
         folds |= np.concatenate([[False], fold])[clusters]
     return folds
+
+
+def unsure(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """26-connected clusters from ``threshold`` on that nowhere reach ``SURE``: bool.
+
+    Scaled by ``threshold / SURE`` they lie below the threshold, and come back when a reader lowers it.
+    """
+    clusters, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
+    peak = np.asarray(ndimage.maximum(probability, clusters, np.arange(1, count + 1)))
+    return np.concatenate([[False], peak < SURE])[clusters]
 
 
 def over_local_level(relative: np.ndarray, normal: np.ndarray, grid: Grid) -> np.ndarray:
