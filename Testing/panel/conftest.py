@@ -19,7 +19,9 @@ MISSING = [
 
 class _Skipped(pytest.Module):
     def collect(self):
-        pytest.skip(f"the panels need {' and '.join(MISSING)}: pip install -r {Path(__file__).parents[1]}/requirements.txt")
+        pytest.skip(
+            f"the panels need {' and '.join(MISSING)}: pip install -r {Path(__file__).parents[1]}/requirements.txt"
+        )
 
 
 def pytest_pycollect_makemodule(module_path, parent):
