@@ -69,6 +69,11 @@ class Clusters:
         """Maximum over each cluster of values listed as the voxels are."""
         return np.maximum.reduceat(values, self.first)
 
+    def voxels_of(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Array coordinates of the voxels of those clusters for which ``chosen``, (count,) bool, is true."""
+        keep = chosen[self.label - 1]
+        return tuple(coordinate[keep] for coordinate in self.index)
+
     def centroids(self) -> np.ndarray:
         """Mean voxel index of each cluster, (count, 3)."""
         return np.stack([self.mean(coordinate) for coordinate in self.index], axis=1)

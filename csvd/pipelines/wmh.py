@@ -24,6 +24,7 @@ from ..checks import check_flair
 from ..errors import InputError
 from ..image import Grid, Image, axial_grid, resample
 from ..inference import Predictor
+from ..measure.clusters import Clusters
 from ..measure.zones import FARTHEST_MM, ventricle_distance
 from ..preprocessing import BACKGROUND, relative_to_brain, standardise
 from ..result import Result
@@ -156,13 +157,12 @@ def cortex_folds(
     brightest = ABOVE_CORTEX * np.percentile(brightness[cortex], CORTEX_PERCENTILE)
     distance_mm = ventricle_distance(anatomy.mask("lateral_ventricles", grid), grid.spacing_mm)
     for level in (threshold, FAINT):
-        clusters, count = ndimage.label((probability >= level) & ~folds, np.ones((3, 3, 3)))
-        each = np.arange(1, count + 1)
-        fold = np.asarray(ndimage.mean(brightness, clusters, each)) < brightest
-        fold &= np.asarray(ndimage.minimum(distance_mm, clusters, each)) >= NO_CORTEX_MM
+        clusters = Clusters.of((probability >= level) & ~folds)
+        fold = clusters.mean(brightness[clusters.index]) < brightest
+        fold &= clusters.smallest(distance_mm[clusters.index]) >= NO_CORTEX_MM
         if level < threshold:
-            fold &= np.asarray(ndimage.maximum(probability, clusters, each)) < threshold
-        folds |= np.concatenate([[False], fold])[clusters]
+            fold &= clusters.largest(probability[clusters.index]) < threshold
+        folds[clusters.voxels_of(fold)] = True
     return folds
 
 
@@ -171,9 +171,10 @@ def unsure(probability: np.ndarray, threshold: float) -> np.ndarray:
 
     Scaled by ``threshold / SURE`` they lie below the threshold, and come back when a reader lowers it.
     """
-    clusters, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
-    peak = np.asarray(ndimage.maximum(probability, clusters, np.arange(1, count + 1)))
-    return np.concatenate([[False], peak < SURE])[clusters]
+    clusters = Clusters.of(probability >= threshold)
+    doubtful = np.zeros(probability.shape, bool)
+    doubtful[clusters.voxels_of(clusters.largest(probability[clusters.index]) < SURE)] = True
+    return doubtful
 
 
 def over_local_level(relative: np.ndarray, normal: np.ndarray, grid: Grid) -> np.ndarray:
