@@ -65,7 +65,7 @@ def fresh_slicer(monkeypatch):
     yield
     slicer.app.setLayoutManager(None)
     slicer.mrmlScene.Clear(False)  # as Close Scene: colours and singletons stay
-    for kind in ("vtkMRMLScriptedModuleNode", "vtkMRMLSegmentEditorNode"):
+    for kind in ("vtkMRMLScriptedModuleNode", "vtkMRMLSegmentEditorNode", "vtkMRMLSliceNode"):
         for node in slicer.util.getNodesByClass(kind):
             slicer.mrmlScene.RemoveNode(node)
     _fail_on_errors()
