@@ -177,7 +177,9 @@ class Result:
         else:
             ventricles, distance_mm = self.ventricles, self.distance_mm
 
-        if moved is None and threshold is None:
+        if moved is not None:
+            _check_shape(moved, self.image, "array of moved zones")
+        elif threshold is None:
             moved = self.moved
         if moved is not None and not (mask & (moved > 0) & (moved != automatic.labels)).any():
             moved = None

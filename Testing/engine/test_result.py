@@ -138,6 +138,36 @@ def test_edited_ventricles_move_the_zones_and_not_the_total(result):
     assert edited.measurements == Result.from_probability(image, probability, ventricles, brain).measurements
 
 
+def moved_to(zone, voxels):
+    moved = np.zeros(SHAPE, np.uint8)
+    moved[voxels] = zone
+    return moved
+
+
+NEAR = np.s_[20:25, 22:27, 3]
+
+
+def test_a_zone_that_a_reader_chose_stands_against_the_rule(result):
+    moved = result.remeasure(moved=moved_to(2, NEAR))
+    assert moved.edited
+    assert value(moved, "deep_volume") == pytest.approx(0.14)
+    assert value(moved, "periventricular_volume") == 0
+    assert value(moved, "total_volume") == pytest.approx(0.14)
+    assert value(moved.automatic, "deep_volume") == pytest.approx(0.04)
+
+
+def test_a_chosen_zone_survives_an_edit_and_another_distance_but_no_new_threshold(result):
+    moved = result.remeasure(moved=moved_to(2, NEAR))
+    without_far = moved.remeasure(np.where(moved_to(1, NEAR), 1, 0))
+    assert value(without_far, "deep_volume") == pytest.approx(0.1)
+    assert value(moved.remeasure(pv_distance_mm=20), "deep_volume") == pytest.approx(0.1)
+    assert not moved.remeasure(threshold=0.4).edited
+
+
+def test_choosing_the_zone_that_the_rule_gives_is_no_edit(result):
+    assert result.remeasure(moved=moved_to(1, NEAR)) is result
+
+
 def test_no_lesion_is_zero(result):
     none = Result.from_probability(*pieces(empty=True))
     assert value(none, "total_volume") == 0
@@ -168,6 +198,7 @@ def test_remeasuring_a_clinical_scan_takes_less_than_a_third_of_a_second():
     [
         ({"mask": np.zeros((3, 4, 5), bool)}, "3x4x5 voxels and the FLAIR has 40x50x8"),
         ({"ventricles": np.zeros((3, 4, 5), bool)}, "FLAIR's own grid"),
+        ({"moved": np.zeros((3, 4, 5), np.uint8)}, "FLAIR's own grid"),
         ({"threshold": 0}, "between 0 and 1"),
         ({"threshold": 1.0}, "between 0 and 1"),
         ({"threshold": float("nan")}, "between 0 and 1"),
