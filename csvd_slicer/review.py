@@ -18,8 +18,8 @@ import slicer
 import vtk
 
 from csvd_slicer.scene import WMHNodes, follow_edit
-from csvd_slicer.segments import LABELMAP, REJECTED, Segments, read_segments, write_segments
-from csvd_slicer.volumes import own_affine, scalars_of, world_affine
+from csvd_slicer.segments import LABELMAP, REJECTED, Segments, labelmap, read_segments, write_segments
+from csvd_slicer.volumes import own_affine, world_affine
 
 if TYPE_CHECKING:
     from csvd.measure.lesions import Lesion
@@ -148,16 +148,10 @@ def highlight(nodes: WMHNodes, item: Item) -> None:
     voxels[tuple(c - start for c, start in zip(item.voxels, low, strict=True))] = 1
     affine = own_affine(nodes.flair)
     affine[:3, 3] = (affine @ (*low, 1))[:3]
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(affine.ravel())
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(voxels.shape)
-    image.SetGeometryFromImageToWorldMatrix(matrix)
-    image.GetPointData().SetScalars(scalars_of(voxels))
     segment = slicer.vtkSegment()
     segment.SetName(f"Lesion {item.lesion.id}")
     segment.SetColor(*HIGHLIGHT_COLOR)
-    segment.AddRepresentation(LABELMAP, image)
+    segment.AddRepresentation(LABELMAP, labelmap(voxels, affine))
     node.SetAndObserveTransformNodeID(nodes.flair.GetTransformNodeID())
     node.GetSegmentation().RemoveAllSegments()
     node.GetSegmentation().AddSegment(segment)

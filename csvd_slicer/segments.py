@@ -247,16 +247,22 @@ def _write(node, flair, ids: tuple[str, ...], voxels: np.ndarray) -> None:
     affine = own_affine(flair)
     if node.GetTransformNodeID() != flair.GetTransformNodeID():
         affine = np.linalg.inv(transform_to_world(node)) @ world_affine(flair)
+    image = labelmap(voxels, affine)
+    for id in present:
+        segment = segmentation.GetSegment(id)
+        segment.SetLabelValue(ids.index(id) + 1)
+        segment.AddRepresentation(LABELMAP, image)
+
+
+def labelmap(voxels: np.ndarray, affine: np.ndarray) -> slicer.vtkOrientedImageData:
+    """Label values (i, j, k) as the binary labelmap of a segment; ``affine`` is 4x4, index to the node's RAS mm."""
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(affine.ravel())
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(voxels.shape)
     image.SetGeometryFromImageToWorldMatrix(matrix)
     image.GetPointData().SetScalars(scalars_of(voxels))
-    for id in present:
-        segment = segmentation.GetSegment(id)
-        segment.SetLabelValue(ids.index(id) + 1)
-        segment.AddRepresentation(LABELMAP, image)
+    return image
 
 
 def _add_segment(node: slicer.vtkMRMLSegmentationNode, id: str) -> None:
