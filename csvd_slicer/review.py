@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
-import vtk
 
 from csvd_slicer.scene import WMHNodes, follow_edit
 from csvd_slicer.segments import LABELMAP, REJECTED, Segments, labelmap, read_segments, write_segments
