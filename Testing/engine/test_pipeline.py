@@ -32,7 +32,7 @@ from csvd.bundle import Bundle, load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Image, axial_grid, read_image, write_image
 from csvd.measure.agreement import dice
-from csvd.pipelines.wmh import SURE, brain_slices, cortex_folds, segment_wmh, unsure
+from csvd.pipelines.wmh import brain_slices, cortex_folds, segment_wmh, unsure_below
 from csvd.preprocessing import BACKGROUND, standardise
 
 # Geometry: a head whose voxels are computed from their own place in the world, on every grid anew.
@@ -438,14 +438,20 @@ def test_without_candidates_or_cortex_nothing_is_a_fold():
     assert not cortex_folds(found({FOLD_AT: 0.9}), stack, no_cortex, grid, 0.5).any()
 
 
-def test_a_candidate_of_which_no_vote_is_sure_is_unsure_with_all_its_voxels():
+def test_a_candidate_of_which_no_vote_is_sure_falls_below_the_threshold_with_all_its_voxels():
     probability = found({FOLD_AT: 0.7, LESION_AT: 0.9}, rim=0.4)
-    doubtful = unsure(probability, 0.3)
+    lowered = unsure_below(probability, 0.3)
+    doubtful = lowered != probability
     assert doubtful[(*FOLD_AT, 2)]
     assert not doubtful[(*LESION_AT, 2)]
     assert np.count_nonzero(doubtful) == 7 * 7 * 2  # with its rim; the other keeps its own
-    assert (probability[doubtful] * 0.3 / SURE < 0.3).all()
+    assert (lowered[doubtful] < 0.3).all()
+
+
+def test_an_unsure_candidate_comes_back_whole_at_a_lower_threshold():
+    probability = found({FOLD_AT: 0.35}, rim=0.25)
+    assert np.array_equal(unsure_below(probability, 0.3) >= 0.2, probability >= 0.2)
 
 
 def test_nothing_is_unsure_where_nothing_was_found():
-    assert not unsure(found({}), 0.3).any()
+    assert not unsure_below(found({}), 0.3).any()

@@ -33,3 +33,19 @@ def scene():
     finally:
         vtk.vtkOutputWindow.SetInstance(before)
     assert "ERROR" not in said.GetOutput(), said.GetOutput()
+
+
+@pytest.fixture
+def result(flair):
+    """What `nodes.result_of` finds on the ``flair`` of a test file."""
+    from nodes import result_of
+
+    return result_of(flair)
+
+
+@pytest.fixture
+def nodes(result, flair):
+    """The family of nodes that shows ``result``."""
+    from csvd_slicer.scene import show
+
+    return show(result, flair)

@@ -27,16 +27,6 @@ def flair(scene, request):
     return add_flair(scene, request.param)
 
 
-@pytest.fixture
-def result(flair):
-    return result_of(flair)
-
-
-@pytest.fixture
-def nodes(result, flair):
-    return show(result, flair)
-
-
 def volume(result, zone="total"):
     return result.measurements[f"{zone}_volume"].value
 

@@ -25,16 +25,6 @@ def flair(scene):
     return add_flair(scene)
 
 
-@pytest.fixture
-def result(flair):
-    return result_of(flair)
-
-
-@pytest.fixture
-def nodes(result, flair):
-    return show(result, flair)
-
-
 def contents(scene):
     """Every node's id and name, and every item of the subject hierarchy with its parent."""
     hierarchy = scene.GetSubjectHierarchyNode()

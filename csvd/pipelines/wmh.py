@@ -101,7 +101,7 @@ def segment_wmh(
     predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
     probability = predictor(stack, BACKGROUND, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
     probability[cortex_folds(probability, stack, anatomy, grid, bundle.threshold)] = 0
-    probability[unsure(probability, bundle.threshold)] *= bundle.threshold / SURE
+    probability = unsure_below(probability, bundle.threshold)
     probability = resample(probability, grid, flair.grid) * anatomy.lesion_share(flair.grid)
     ventricles = anatomy.mask("lateral_ventricles", flair.grid)
     probability[ventricles] = 0
@@ -166,15 +166,16 @@ def cortex_folds(
     return folds
 
 
-def unsure(probability: np.ndarray, threshold: float) -> np.ndarray:
-    """26-connected clusters from ``threshold`` on that nowhere reach ``SURE``: bool.
+def unsure_below(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """``probability``, but clusters from ``threshold`` on that nowhere reach ``SURE`` lie just below the threshold.
 
-    Scaled by ``threshold / SURE`` they lie below the threshold, and come back when a reader lowers it.
+    Clusters are 26-connected. They come back, without holes, when a reader lowers the threshold.
     """
     clusters = Clusters.of(probability >= threshold)
-    doubtful = np.zeros(probability.shape, bool)
-    doubtful[clusters.voxels_of(clusters.largest(probability[clusters.index]) < SURE)] = True
-    return doubtful
+    unsure = clusters.voxels_of(clusters.largest(probability[clusters.index]) < SURE)
+    lowered = probability.copy()
+    lowered[unsure] = 0.99 * threshold
+    return lowered
 
 
 def over_local_level(relative: np.ndarray, normal: np.ndarray, grid: Grid) -> np.ndarray:
