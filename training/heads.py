@@ -7,7 +7,7 @@ al. (Neuroinformatics 2017, CC BY) in MNI space. Neither is part of this reposit
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,19 @@ VALIDATION = ("07", "19", "26")  # the real FLAIRs that judge the models: their 
 
 @dataclass
 class Head:
-    """One head on a 1 mm RAS grid; all volumes are uint8 tensors of shape (X, Y, Z)."""
+    """One head on a 1 mm RAS grid; all volumes are tensors of shape (X, Y, Z), uint8 but for the picture."""
 
     name: str
     tissue: torch.Tensor  # codes into TISSUES
     ventricle_mm: torch.Tensor  # distance to the lateral ventricles, in STEP_MM
     cortex_mm: torch.Tensor  # distance to the nearest cortex or outer fluid, in STEP_MM
-    lesion: torch.Tensor  # the map's own lesion label, softened, 0..255
+    lesion: torch.Tensor  # the map's own lesion label, softened, 0..255; of a real scan, the teacher's probability
     brain_box: tuple[tuple[int, int], ...]  # first and last brain voxel along each axis
+    image: torch.Tensor | None = None  # float16: the picture over its brain median, where this is a real scan
+
+    def to(self, device: torch.device) -> Head:
+        volumes = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return replace(self, **volumes)
 
     @property
     def centre(self) -> torch.Tensor:

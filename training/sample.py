@@ -13,12 +13,12 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .heads import load_heads, load_lesion_shapes
-from .synthesis import Generator, Settings
-from .train import HERE
+from .heads import Head, load_heads, load_lesion_shapes
+from .recipe import HERE
+from .synthesis import Generator, Settings, Slab
 
 OUTPUT = HERE.parent / "Resources" / "SampleData"
-SLICES, THICKNESS_MM, PLANES = 26, 5.0, 5
+SLICES, THICKNESS_MM = 26, 5.0
 PIXELS, PIXEL_MM = 256, 0.9
 PRIORS = {"halo": 1.0, "confluent": 1.0, "punctate": 1.0, "map": 0.0, "shape": 0.0}
 TILT_DEGREES = 12.0  # the header says that the slices follow the AC-PC line, as on clinical scans
@@ -30,17 +30,33 @@ def draw(data: Path, head_name: str, seed: int) -> tuple[np.ndarray, np.ndarray]
     settings = Settings(shape=(PIXELS, PIXELS), pixel_mm=PIXEL_MM, healthy=0.0, priors=PRIORS)
     head = next(h for h in load_heads(data, HERE / "cache") if h.name == head_name)
     generator = Generator([head], *load_lesion_shapes(data), settings, seed)
-    depths = (np.arange(SLICES * PLANES) - (SLICES * PLANES - 1) / 2) * (THICKNESS_MM / PLANES)
     low, high = head.brain_box[2]
-    slab = generator.deform(head, low + BASE_SHARE * (high - low), depths, 1 - generator.is_air)
+    slab = whole_head(generator, head, low + BASE_SHARE * (high - low), SLICES, THICKNESS_MM)
     lesion = generator.grow_lesions(slab)
-    signal = slab.fill(generator.flair_signal(slab, lesion))
-    truth = slab.fill(lesion)
-    slices = []
-    for plane in signal.reshape(SLICES, PLANES, PIXELS, PIXELS).mean(1):
+    flair = scan(generator, slab, generator.flair_signal(slab, lesion), SLICES, seed)
+    return flair, (by_slice(slab, lesion, SLICES) > 0.5).numpy()
+
+
+def whole_head(generator: Generator, head: Head, middle: float, slices: int, thickness_mm: float) -> Slab:
+    """Slices around voxel ``middle`` through one deformed head, as one slab of planes at most 1 mm apart."""
+    planes = slices * max(1, round(thickness_mm))
+    depths_mm = (np.arange(planes) - (planes - 1) / 2) * (thickness_mm * slices / planes)
+    return generator.deform(head, middle, depths_mm, 1 - generator.is_air)
+
+
+def by_slice(slab: Slab, values: torch.Tensor, slices: int) -> torch.Tensor:
+    """Mean of values (N,) through each slice: (S, R, A)."""
+    full = slab.fill(values)
+    return full.reshape(slices, -1, *full.shape[1:]).mean(1)
+
+
+def scan(generator: Generator, slab: Slab, signal: torch.Tensor, slices: int, seed: int) -> np.ndarray:
+    """The slices as one scanner acquires them: (S, R, A)."""
+    acquired = []
+    for plane in by_slice(slab, signal, slices):
         generator.rng = np.random.default_rng(seed)  # one scanner for all slices; the noise itself goes on
-        slices.append(generator.acquire(plane).numpy())
-    return np.stack(slices), (truth.reshape(SLICES, PLANES, PIXELS, PIXELS).mean(1) > 0.5).numpy()
+        acquired.append(generator.acquire(plane).numpy())
+    return np.stack(acquired)
 
 
 def write(voxels: np.ndarray, path: Path, description: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
-from .train import HERE, read_recipe
+from .recipe import HERE, read_recipe
 
 MODELS = HERE.parent / "Resources" / "Models"
 
@@ -28,6 +28,7 @@ def trained(name: str) -> dict:
     return {
         "recipe": name,
         "start": recipe.get("start", "random weights"),
+        "teacher": recipe.get("teacher", "none: synthetic slices only"),
         "seed": recipe["seed"],
         "share_of_heads_and_shapes": recipe.get("data_share", 1.0),
         "settings": recipe["settings"],
@@ -41,8 +42,23 @@ def trained(name: str) -> dict:
     }
 
 
+def lineage(runs: list[str]) -> list[str]:
+    """The runs and all that they started from or were taught by, ancestors first."""
+    known: list[str] = []
+    for run in runs:
+        recipe = read_recipe(run)
+        teachers = read_card(recipe["teacher"])["runs"] if "teacher" in recipe else []
+        parents = [*teachers, recipe["start"]] if "start" in recipe else teachers
+        known += [name for name in [*lineage(parents), run] if name not in known]
+    return list(dict.fromkeys(known))
+
+
+def read_card(model: str) -> dict:
+    return json.loads((HERE / "cards" / f"{model}.json").read_text())
+
+
 def ship(model: str, models: Path = MODELS) -> Path:
-    card = json.loads((HERE / "cards" / f"{model}.json").read_text())
+    card = read_card(model)
     runs = card.pop("runs")
     folder = models / model
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,8 +72,7 @@ def ship(model: str, models: Path = MODELS) -> Path:
         (folder / name).write_bytes(content)
         row = {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "note": run}
         card["weights"].append(row)
-    starts = {read_recipe(run).get("start") for run in runs} - {None}
-    card["training"]["runs"] = [trained(run) for run in [*sorted(starts), *runs]]
+    card["training"]["runs"] = [trained(run) for run in lineage(runs)]
     scores = HERE / "scores" / f"{model}.json"
     card["scores"] = json.loads(scores.read_text()) if scores.exists() else []
     (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")

@@ -9,6 +9,7 @@ Measured on real FLAIRs of multiple sclerosis: lesion / median brain 1.34, SD .1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,9 @@ from csvd.preprocessing import foreground_scaled
 
 from .heads import ANATOMY, ANATOMY_OF_CODE, BRAIN, CODE, HEAD, STEP_MM, TISSUES, Head
 
+UNKNOWN = -1.0  # of a target: nothing is learned there
+FOUND, DOUBTED = 0.4, 0.1  # choice: what the teacher gave more is lesion, less is none, and between is unknown
+REAL_CORTEX = 1.21  # 90th percentile of cortex over the brain median in real FLAIRs: pasted lesions are brighter
 MAX_SUBSLICES = 5  # a slab of up to 8 mm is the mean of at most five planes: finer changes nothing visible
 WHITE = [CODE["white_matter"], CODE["lesion"], CODE["vessel"]]
 FLUID = [CODE[t] for t in ("csf", "lateral_ventricle", "third_ventricle", "fourth_ventricle")]
@@ -32,6 +36,7 @@ class Settings:
 
     shape: tuple[int, int] = (160, 192)  # pixels along R and A
     pixel_mm: float = 1.0
+    size_sd: float = 0.07  # of the logarithm of a head's size
     thickness_mm: tuple[float, float] = (1.0, 8.0)
     thin: float = 0.25  # share of slabs at 1 mm
     low_slices: float = 0.25  # share drawn from the whole brain; the rest lie above its base, where lesions are
@@ -39,7 +44,9 @@ class Settings:
     above_cortex: tuple[float, float] = (1.06, 1.25)  # the core is at least this many times the cortex
     target_fraction: float = 0.35  # a pixel is lesion when this share of it is: experts outline generously
     cortex: tuple[float, float] = (1.0, 1.35)  # cortex / white matter
+    folds: float = 0.8  # share of slabs whose cortex folds deeper than in the map, where the map says white matter
     healthy: float = 0.18  # share of slabs without any lesion
+    real: float = 0.4  # share of slabs laid through real unlabelled scans, where there are any
     priors: dict[str, float] = field(
         default_factory=lambda: {"halo": 0.6, "confluent": 0.4, "punctate": 0.55, "map": 0.25, "shape": 0.55}
     )
@@ -79,6 +86,15 @@ def sample(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     inside = ((index >= 0) & (index < size)).all(0)
     x, y, z = torch.minimum(index.clamp(min=0), size - 1)
     return volume.reshape(-1).index_select(0, (x * volume.shape[1] + y) * volume.shape[2] + z) * inside
+
+
+def interpolate(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """``volume`` (X, Y, Z) between its voxels at ``points`` (3, N) in voxels, float32; 0 outside."""
+    low = int(points[2].min().clamp(0, volume.shape[2] - 1))  # only the slices that are asked for
+    volume = volume[:, :, low : int(points[2].max().clamp(low)) + 2].float()
+    size = torch.tensor(volume.shape, device=points.device)[:, None]
+    grid = (2 * (points - points.new_tensor([[0], [0], [low]])) + 1) / size - 1
+    return F.grid_sample(volume[None, None], grid.flip(0).T[None, None, None], align_corners=False).reshape(-1)
 
 
 def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -124,7 +140,9 @@ class Generator:
         settings: Settings,
         seed: int,
         device: str | torch.device = "cpu",
+        scans: Sequence[Head] = (),
     ):
+        self.scans = scans
         self.heads, self.shapes, self.shape_box, self.settings = heads, shapes, shape_box, settings
         self.rng = np.random.default_rng(seed)
         self.device = torch.device(device)
@@ -138,22 +156,51 @@ class Generator:
 
     # Draws
 
-    def flair(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """One brain-masked FLAIR slice normalised to its brain median, and its lesions: two (R, A) tensors."""
+    def flair(self, whole_head: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """One FLAIR slice and its lesions: two (R, A) tensors.
+
+        The slice is the brain alone over its median or, if asked for, mostly a whole head in the scanner's scale. The
+        target is 1, 0, or ``UNKNOWN`` where the slice is a real one and its teacher was in doubt.
+        """
+        wanted = self.is_brain + self.is_csf
         while True:
-            slab = self.lay_slab(self.is_brain + self.is_csf)
+            real = len(self.scans) > 0 and self.rng.random() < self.settings.real
+            if whole_head:
+                wanted = torch.ones_like(self.is_air) if real else 1 - self.is_air
+            slab = self.lay_slab(wanted, self.scans if real else self.heads)
             brain = slab.mean(self.is_brain[slab.tissue])
-            if (brain > 0.5).sum() < 800:
+            if (brain > 0.5).sum() * self.settings.pixel_mm**2 < 800:
                 continue
-            lesion = self.grow_lesions(slab)
-            image = self.acquire(slab.mean(self.flair_signal(slab, lesion)))
-            target = (slab.mean(lesion) > self.settings.target_fraction).float()
-            return self.brain_only(image, brain), target
+            image, target = (self.real_slice if real else self.synthetic_slice)(slab)
+            if not whole_head or self.rng.random() < 0.3:
+                image = self.brain_only(image, brain)
+            return image, target
+
+    def synthetic_slice(self, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
+        """Picture and lesions of a slab through a label map: two (R, A) tensors."""
+        infarct = self.grow_infarct(slab)
+        lesion = self.grow_lesions(slab) * (infarct < -4)
+        signal = self.show_infarct(self.flair_signal(slab, lesion), infarct)
+        return self.acquire(slab.mean(signal)), (slab.mean(lesion) > self.settings.target_fraction).float()
+
+    def real_slice(self, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
+        """Picture of a slab through a real scan with lesions pasted in, and all its lesions: two (R, A) tensors."""
+        s, u = self.settings, self.uniform
+        image = interpolate(slab.head.image, slab.points)
+        found = interpolate(slab.head.lesion, slab.points) / 255
+        pasted = self.grow_lesions(slab) * (found < DOUBTED)
+        core = max(u(*s.lesion_contrast), REAL_CORTEX * u(*s.above_cortex))
+        texture = u(0, 0.08) * self.noise(slab.points, u(2, 6), self.rng)
+        bright = torch.maximum(image, core * image.clamp(min=0.5) ** u(0, 0.7) * (1 + texture))
+        image = self.acquire(slab.mean(image * (1 - pasted) + bright * pasted), noise=0.5)
+        found = slab.mean(found)
+        lesion = (slab.mean(pasted) > s.target_fraction) | (found > FOUND)
+        return image, torch.where(~lesion & (found > DOUBTED), UNKNOWN, lesion.float())
 
     def anatomy(self) -> tuple[torch.Tensor, torch.Tensor]:
         """One head slice of any contrast scaled to about 0..1, and its anatomy: (R, A) float and (R, A) long."""
         while True:
-            slab = self.lay_slab(1 - self.is_air)
+            slab = self.lay_slab(1 - self.is_air, self.heads)
             if self.is_brain[slab.tissue].sum() < 0.01 * slab.keep.numel():
                 continue
             lesion = self.grow_lesions(slab)
@@ -170,11 +217,13 @@ class Generator:
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
 
-    def lay_slab(self, wanted: torch.Tensor) -> Slab:
-        """Lay a slab through a deformed head and keep the points whose tissue is ``wanted`` (one flag per code)."""
+    def lay_slab(self, wanted: torch.Tensor, heads: Sequence[Head]) -> Slab:
+        """Lay a slab through one of ``heads`` and keep the points whose tissue is ``wanted`` (one flag per code)."""
         s, rng = self.settings, self.rng
-        head = self.heads[rng.integers(len(self.heads))]
+        head = heads[rng.integers(len(heads))]
         thickness = 1.0 if rng.random() < s.thin else self.uniform(*s.thickness_mm)
+        if head.image is not None:  # its slices are thick already
+            thickness = max(1.0, thickness / 2)
         planes = int(np.clip(round(thickness), 1, MAX_SUBSLICES))
         depths_mm = (np.arange(planes) - (planes - 1) / 2) * (thickness / planes)
         low, high = head.brain_box[2]
@@ -200,6 +249,8 @@ class Generator:
         offset = offset + warp[:, None] * self.uniform(0, 3.5)
 
         tilt = np.deg2rad(rng.normal(0, (9, 5, 7)))  # nodding most, as slices follow the skull base or the AC-PC line
+        if head.image is not None:
+            tilt[:2] = 0  # a real slice is only turned in its own plane
         rotation = np.eye(3)
         for axis, angle in enumerate(tilt):
             a, b = [i for i in range(3) if i != axis]
@@ -207,7 +258,7 @@ class Generator:
             turn[a, a] = turn[b, b] = np.cos(angle)
             turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
             rotation = rotation @ turn
-        scale = np.diag(np.exp(rng.normal(0, 0.07, 3)) * np.array([rng.choice((-1, 1)), 1, 1]))
+        scale = np.diag(np.exp(rng.normal(0, s.size_sd, 3)) * np.array([rng.choice((-1, 1)), 1, 1]))
         matrix = torch.from_numpy((rotation @ scale).astype(np.float32)).to(self.device)
         centre = head.centre + torch.tensor([self.uniform(-10, 10), self.uniform(-12, 12), 0])
         centre[2] = height
@@ -242,7 +293,7 @@ class Generator:
         if rng.random() < priors["punctate"]:
             length = self.uniform(1.5, 3.5)
             depth = torch.maximum(depth, (self.noise(points, length, rng) - self.uniform(1.9, 3.0)) * length)
-        if rng.random() < priors["map"]:
+        if head.image is None and rng.random() < priors["map"]:
             depth = torch.maximum(depth, (sample(head.lesion, points).float() / 255 - 0.5) * 3)
         if self.shapes and rng.random() < priors["shape"]:
             found = sample(self.shapes[rng.integers(len(self.shapes))], self.to_shape_space(head, points))
@@ -251,6 +302,33 @@ class Generator:
                 juxtacortical = (tissue == CODE["cortex"]) * (found > 127)
                 allowed = torch.maximum(allowed, juxtacortical.float())
         return torch.sigmoid(depth / self.uniform(0.25, 0.8)) * allowed
+
+    def grow_infarct(self, slab: Slab) -> torch.Tensor:
+        """How far each point lies inside an infarct of the cortex and what is under it, mm; -9 in most slabs: (N,)."""
+        depth = torch.full(slab.tissue.shape, -9.0, device=self.device)
+        cortex = (slab.tissue == CODE["cortex"]).nonzero()
+        if self.rng.random() < 0.9 or not len(cortex):
+            return depth
+        centre = slab.points[:, cortex[self.rng.integers(len(cortex))]]
+        radius = self.uniform(6, 32)
+        away = ((slab.points - centre) * torch.tensor(self.rng.uniform(0.7, 1.4, (3, 1)), device=self.device)).norm(
+            dim=0
+        )
+        ragged = radius * (1 + self.uniform(0.1, 0.4) * self.noise(slab.points, self.uniform(5, 12), self.rng))
+        return (ragged - away).float()
+
+    def show_infarct(self, image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+        """Fresh: bright throughout. Old: a cavity with a bright rim. Neither is white matter hyperintensity: (N,)."""
+        if depth.max() < 0:
+            return image
+        u = self.uniform
+        inside, bright = torch.sigmoid(depth / u(0.5, 1.5)), u(1.1, 1.9)
+        if self.rng.random() < 0.35:
+            return image * (1 - inside) + inside * image.clamp(min=0.6) * bright
+        rim = u(1, 6)
+        cavity = torch.sigmoid((depth - rim) / u(0.5, 1.5))
+        image = image * (1 - inside) + inside * bright * u(0.85, 1.1)
+        return image * (1 - cavity) + cavity * u(0.1, 0.6)
 
     def to_shape_space(self, head: Head, points: torch.Tensor) -> torch.Tensor:
         """Carry points of a head into the space of the lesion shapes, brain box to brain box, with some play."""
@@ -323,7 +401,7 @@ class Generator:
                 closed = torch.maximum(closed, torch.sigmoid(20 * (u(0.6, 1.0) - self.eccentricity(head, points))))
             closed = closed * u(0.5, 1.05)
             image = image + self.is_csf[tissue] * closed * (cortex - csf)
-        if rng.random() < 0.8:  # folds of cortex reach deeper than in the maps: islands and ribbons in white matter
+        if rng.random() < s.folds:  # folds of cortex reach deeper than in the maps: islands and ribbons in white matter
             where = torch.sigmoid(4 * (self.noise(points, u(8, 16), rng) - u(-0.8, 1.0)))
             folds = self.is_grey_fold[sample(head.tissue, self.pulled_in(head, points)).long()]
             folds = folds * where * torch.sigmoid((ventricle - u(3, 9)) / 1.5) * u(0.6, 1.1)
@@ -354,6 +432,13 @@ class Generator:
         if rng.random() < 0.3:  # perivascular spaces and small cavities: dark dots in white matter
             dots = torch.sigmoid((self.noise(points, u(1.2, 2.5), rng) - u(2.2, 3.0)) * 6)
             image = image * (1 - white * dots * u(0.2, 0.7))
+        if rng.random() < 0.2:  # lacunes: 3 to 15 mm of fluid, most with a thin bright rim (STRIVE-2)
+            length = u(2, 5)
+            depth = (self.noise(points, length, rng) - u(2.2, 3.0)) * length
+            home = torch.maximum(white, (image > 0.5) * (to_cortex > 6))
+            image = image + home * u(0, 0.6) * torch.exp(-(((depth + 0.5) / u(0.5, 1.0)) ** 2))
+            cavity = home * torch.sigmoid(depth / 0.4)
+            image = image * (1 - cavity) + csf * u(0.8, 1.6) * cavity
         core = max(u(*s.lesion_contrast), cortex * u(*s.above_cortex))
         texture = u(0, 0.1) * self.noise(points, u(2, 6), rng) + u(0, 0.12) * self.noise(points, u(8, 14), rng)
         bright = core + (core - 1) * (2 * texture).clamp(min=-0.5)
@@ -365,13 +450,13 @@ class Generator:
         spread[HEAD] = u(0.05, 0.4)
         return image + torch.randn(tissue.shape, generator=self.torch_rng, device=self.device) * spread[tissue]
 
-    def any_signal(self, slab: Slab, lesion: torch.Tensor) -> torch.Tensor:
-        """Signal of T1, T2*, CT or of no sequence at all (random), as anatomy must not depend on contrast: (N,)."""
+    def any_signal(self, slab: Slab, lesion: torch.Tensor, family: str | None = None) -> torch.Tensor:
+        """Signal of t1, t2star, ct or of no sequence at all (random), as anatomy must not depend on contrast: (N,)."""
         rng, u = self.rng, self.uniform
         points, tissue = slab.points, slab.tissue
         mean = {name: u(0.05, 1.0) for name in TISSUES}
         mean["air"] = u(0, 0.1)
-        family = rng.choice(["t1", "t2star", "ct", "random"], p=[0.3, 0.2, 0.15, 0.35])
+        family = family or rng.choice(["t1", "t2star", "ct", "random"], p=[0.3, 0.2, 0.15, 0.35])
         white, grey, fluid = {
             "t1": (u(0.75, 1.0), u(0.5, 0.75), u(0.1, 0.35)),
             "t2star": (u(0.5, 0.7), u(0.55, 0.8), u(0.5, 1.0)),
@@ -408,8 +493,8 @@ class Generator:
         kept_fluid = near.expand(slab.keep.shape)[slab.keep] * self.is_csf[slab.tissue]
         return image * torch.maximum(brain, kept_fluid)
 
-    def acquire(self, image: torch.Tensor) -> torch.Tensor:
-        """What the scanner and its software do to a slice (R, A)."""
+    def acquire(self, image: torch.Tensor, noise: float = 1.0) -> torch.Tensor:
+        """What the scanner and its software do to a slice (R, A); ``noise`` is a factor on its level."""
         rng, u = self.rng, self.uniform
         pixel = self.settings.pixel_mm
         image = blur(image, u(0.2, 0.85) / pixel)
@@ -422,7 +507,7 @@ class Generator:
         image = image * torch.exp(u(0, 0.14) * field)
         if rng.random() < 0.12:  # motion: a weak displaced copy along one axis
             image = image + u(0.02, 0.12) * torch.roll(image, int(rng.integers(5, 40)), int(rng.integers(2)))
-        level = u(0.0, 0.07) if rng.random() < 0.8 else u(0.05, 0.12)
+        level = noise * (u(0.0, 0.07) if rng.random() < 0.8 else u(0.05, 0.12))
         real, imaginary = (
             torch.randn(image.shape, generator=self.torch_rng, device=self.device) * level for _ in range(2)
         )
@@ -435,6 +520,10 @@ class Generator:
         median = image[brain > 0.5].median().clamp(min=1e-3)
         image = (image / median).clamp(0, 4) ** np.exp(self.rng.normal(0, 0.18))
         image = image * np.exp(self.rng.normal(0, 0.04))
+        if self.rng.random() < 0.25:  # scalp, meninges or orbit that an imperfect mask lets in
+            scalp = torch.from_numpy(self.rng.standard_normal((1, 1, 12, 14)).astype(np.float32)).to(self.device)
+            scalp = F.interpolate(scalp, size=image.shape, mode="bicubic", align_corners=True)[0, 0].clamp(0, 2)
+            image = image + (brain == 0) * scalp * self.uniform(0.3, 1.2)
         if self.rng.random() < 0.3:
             keep = brain > self.uniform(0.3, 0.7)
         else:

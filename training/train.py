@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import json
 import math
 import time
 from pathlib import Path
@@ -21,13 +20,16 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from csvd.bundle import load_bundle
 from csvd.networks import build
-from csvd.preprocessing import standardise
+from csvd.preprocessing import SCALINGS
 
 from .heads import load_heads, load_lesion_shapes
-from .synthesis import Generator, Settings
+from .recipe import HERE, read_recipe
+from .scans import load_scans
+from .ship import ship
+from .synthesis import UNKNOWN, Generator, Settings
 
-HERE = Path(__file__).parent
 WARM_UP_STEPS = 150
 EMA_DECAY = 0.998  # weights shipped are an average over about the last 500 steps
 CHECKPOINT_EVERY = 200
@@ -39,11 +41,15 @@ def soft_dice(probability: torch.Tensor, target: torch.Tensor, dims: tuple[int, 
 
 
 def wmh_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Binary cross-entropy + Dice over the batch; the second value is the synthetic training Dice at .5."""
-    logits = logits[:, 0].float()
-    dice = soft_dice(logits.sigmoid(), target, (0, 1, 2))
-    loss = F.binary_cross_entropy_with_logits(logits, target) + 1 - dice
-    return loss, float(soft_dice((logits > 0).float(), target, (0, 1, 2)))
+    """Binary cross-entropy + Dice over the batch; the second value is the synthetic training Dice at .5.
+
+    Pixels whose target is unknown take no part.
+    """
+    known = (target != UNKNOWN).float()
+    logits, target = logits[:, 0].float(), target * known
+    dice = soft_dice(logits.sigmoid() * known, target, (0, 1, 2))
+    loss = F.binary_cross_entropy_with_logits(logits, target, known) + 1 - dice
+    return loss, float(soft_dice((logits > 0) * known, target, (0, 1, 2)))
 
 
 def anatomy_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -55,7 +61,7 @@ def anatomy_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tens
     return F.cross_entropy(logits, target) + 1 - dice.mean(), float(soft_dice(hard, one_hot, (0, 2, 3))[1:].mean())
 
 
-TASKS = {"wmh": (Generator.flair, wmh_loss, standardise), "anatomy": (Generator.anatomy, anatomy_loss, lambda x: x)}
+TASKS = {"wmh": (Generator.flair, wmh_loss), "anatomy": (Generator.anatomy, anatomy_loss)}
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -72,23 +78,19 @@ def subset(items: list, share: float, seed: int) -> list:
     return [items[i] for i in sorted(np.random.default_rng(seed).permutation(len(items))[:count])]
 
 
-def read_recipe(name: str) -> dict:
-    recipe = json.loads((HERE / "recipes" / f"{name}.json").read_text())
-    if "base" in recipe:
-        recipe = {**read_recipe(recipe.pop("base")), **recipe}
-    return {**recipe, "name": name}
-
-
 def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) -> Generator:
-    heads = load_heads(data, HERE / "cache")
+    heads = load_heads(data, HERE / "cache", tuple(recipe.get("exclude", ())))
     shapes, box = load_lesion_shapes(data)
     share = recipe.get("data_share", 1.0)
-    for head in heads:
-        for field in ("tissue", "ventricle_mm", "cortex_mm", "lesion"):
-            setattr(head, field, getattr(head, field).to(device))
-    shapes = [shape.to(device) for shape in subset(shapes, share, recipe["seed"])]
+    scans = []
+    if "teacher" in recipe:  # self-training: the real scans as a finished bundle of runs sees them
+        scans = load_scans(
+            data, HERE / "cache" / "scans", load_bundle(ship(recipe["teacher"], HERE / "runs" / "bundles"))
+        )
+    heads, shapes = (subset(items, share, recipe["seed"]) for items in (heads, shapes))
     settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()})
-    return Generator(subset(heads, share, recipe["seed"]), shapes, box, settings, seed, device)
+    heads, shapes, scans = ([item.to(device) for item in items] for items in (heads, shapes, scans))
+    return Generator(heads, shapes, box, settings, seed, device, scans)
 
 
 def start_log(log: Path, first: int) -> float:
@@ -117,13 +119,16 @@ def draw_curve(log: Path) -> None:
 
 
 def train(recipe: dict, data: Path, device: torch.device) -> Path:
-    draw, loss_of, prepare = TASKS[recipe["task"]]
+    draw, loss_of = TASKS[recipe["task"]]
+    options = recipe.get("draw", {})
+    prepare = SCALINGS[recipe["intensity"]] if "intensity" in recipe else lambda image: image
     run = HERE / "runs" / recipe["name"]
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe["seed"])
     network = build(recipe["network"]).to(device, memory_format=torch.channels_last)
     if "start" in recipe:
-        network.load_state_dict(load_file(HERE / "runs" / recipe["start"] / "weights.safetensors"))
+        start = load_file(HERE / "runs" / recipe["start"] / "weights.safetensors")
+        network.load_state_dict({name: start[name] for name in network.state_dict()})  # a U-Net has no gates
     average = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
     first, checkpoint = 0, run / "checkpoint.pt"
@@ -139,7 +144,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic() - seconds
     losses, scores = [], []
     for step in range(first, steps):
-        images, targets = zip(*(draw(generator) for _ in range(batch)), strict=True)
+        images, targets = zip(*(draw(generator, **options) for _ in range(batch)), strict=True)
         images = prepare(torch.stack(images))[:, None].contiguous(memory_format=torch.channels_last)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])

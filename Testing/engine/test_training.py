@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from scipy import ndimage
 from tiny_models import ANATOMY_LABELS, ROOT, SHARED
 
 from csvd.bundle import load_bundle
+from csvd.grid import Grid
 from csvd.networks import build
 from csvd.pipelines.wmh import BRAIN_EDGE, BRAIN_EDGE_MM
 from csvd.preprocessing import BACKGROUND, foreground_scaled, standardise
 
 pytest.importorskip("training.heads", reason="training is not beside the tests")
 
-from training import heads, ship, synthesis, train
+from training import heads, recipe, scans, ship, synthesis, train
 from training.heads import ANATOMY, CODE, STEP_MM, Head
 from training.synthesis import Generator, Settings
 
@@ -104,7 +106,7 @@ def test_lesions_grow_in_white_matter_only_but_real_shapes_may_touch_the_cortex(
     for shapes in ([], [everywhere]):
         draws = generator(head, shapes=shapes, healthy=0.0, priors=dict.fromkeys(Settings().priors, 1.0))
         for _ in range(6):
-            slab = draws.lay_slab(draws.is_brain + draws.is_csf)
+            slab = draws.lay_slab(draws.is_brain + draws.is_csf, draws.heads)
             lesion = draws.grow_lesions(slab)
             assert lesion.min() >= 0
             assert lesion.max() <= 1
@@ -158,6 +160,111 @@ def test_a_slice_covers_what_its_pixel_size_says(head):
         assert max(areas) == pytest.approx(np.pi * 44 * 58, rel=0.3)
 
 
+# Real scans among them
+
+
+@pytest.fixture(scope="module")
+def scan(head):
+    """The same head as a real scan: flat, but for a bright ball that the teacher found and a paler one it doubted."""
+    image = torch.where(torch.isin(head.tissue, torch.tensor(heads.BRAIN)), 1.0, 0.3)
+    lesion = torch.zeros(SHAPE, dtype=torch.uint8)
+    for centre, value, probability in (((60, 45, 60), 1.6, 240), ((40, 100, 60), 1.2, 60)):
+        image[ball(centre, (6, 6, 25))] = value
+        lesion[ball(centre, (6, 6, 25))] = probability
+    return replace(head, image=image.half(), lesion=lesion)
+
+
+def test_a_real_slice_is_its_picture_with_the_teachers_answer_and_silence_where_it_doubted(head, scan):
+    draws = generator(head, healthy=1.0, real=1.0, low_slices=0.0, thin=1.0)
+    draws.scans = [scan]
+    bright, pale = [], []
+    for _ in range(12):
+        image, target = draws.flair()
+        assert set(target.unique().tolist()) <= {0.0, 1.0, synthesis.UNKNOWN}
+        bright += image[target == 1].tolist()
+        pale += image[target == synthesis.UNKNOWN].tolist()
+        assert image[target == 0].quantile(0.99) < 1.5
+    assert np.median(bright) > 1.35 > np.median(pale) > 1.05
+
+
+def test_lesions_pasted_into_a_real_slice_are_bright_and_in_the_target(head, scan):
+    plain = replace(scan, image=torch.where(scan.image > 1, 1.0, scan.image.float()), lesion=scan.lesion * 0)
+    draws = generator(head, healthy=0.0, real=1.0, low_slices=0.0, priors={**Settings().priors, "halo": 1.0})
+    draws.scans = [plain]
+    pasted = [draws.flair() for _ in range(16)]
+    values = torch.cat([image[target == 1] for image, target in pasted])
+    assert len(values) > 100
+    assert values.median() > 1.15
+    assert (
+        values.median() > torch.cat([image[(target == 0) & (image > 0.5)] for image, target in pasted]).median() + 0.1
+    )
+
+
+def test_the_share_of_real_slices_is_as_set_and_none_without_scans(head, scan):
+    draws = generator(head, real=0.5, healthy=1.0)
+    assert not any((draws.flair()[1] == synthesis.UNKNOWN).any() for _ in range(3))
+    laid = []
+    draws.scans, lay = [scan], draws.lay_slab
+    draws.lay_slab = lambda wanted, heads: laid.append(heads is draws.scans) or lay(wanted, heads)
+    for _ in range(30):
+        draws.flair()
+    assert 5 < sum(laid) < len(laid) - 5
+
+
+def test_an_infarct_is_a_bright_or_dark_wedge_at_the_cortex_and_no_lesion(head):
+    draws = generator(head, seed=3, healthy=0.0, low_slices=0.0, priors=dict.fromkeys(Settings().priors, 1.0))
+    for _ in range(200):
+        slab = draws.lay_slab(draws.is_brain + draws.is_csf, draws.heads)
+        depth = draws.grow_infarct(slab)
+        if depth.max() > 5:
+            break
+    assert depth.max() > 5
+    plain = torch.ones_like(depth)
+    shown = draws.show_infarct(plain, depth)
+    assert (shown[depth > 3] - 1).abs().median() > 0.05
+    assert torch.allclose(shown[depth < -8], plain[depth < -8], atol=0.01)
+    draws.grow_infarct = lambda slab: torch.full(slab.tissue.shape, 20.0)
+    assert not draws.synthetic_slice(slab)[1].any()
+
+
+def test_a_whole_head_has_its_scalp(head):
+    draws = generator(head, low_slices=0.0, healthy=1.0)
+    skin = [
+        float((draws.flair(whole_head=whole)[0] > 0.05).float().mean()) for whole in (True, False) for _ in range(8)
+    ]
+    assert np.median(skin[:8]) > 1.15 * np.median(skin[8:])
+
+
+def test_what_is_unknown_takes_no_part_in_the_loss():
+    target = torch.zeros(1, 8, 8)
+    target[:, 2:5, 2:5] = 1
+    doubted = target.clone()
+    doubted[:, 6] = synthesis.UNKNOWN
+    logits = (target * 8 - 4)[:, None].requires_grad_()
+    loss, _ = train.wmh_loss(logits, doubted)
+    loss.backward()
+    assert not logits.grad[:, :, 6].any()
+    assert logits.grad[:, :, :6].all()
+
+
+def test_a_scan_is_brought_to_cubes_of_1_mm_over_the_same_box():
+    grid = Grid((200, 180, 11), np.diag([0.7, 0.8, 6.0, 1.0]))
+    cubes = scans.cubic_grid(grid)
+    assert cubes.spacing_mm == pytest.approx((1, 1, 1))
+    assert cubes.shape == (140, 144, 66)
+    for ends in ((-0.5, 1), (-0.5 + 66, -1)):
+        assert (cubes.affine @ [0, 0, ends[0], 1])[2] == pytest.approx(
+            (grid.affine @ [0, 0, -0.5 if ends[1] > 0 else 10.5, 1])[2]
+        )
+
+
+@pytest.mark.skipif(not (SHARED / "flair_longitudinal").is_dir(), reason="the scans are not part of the repository")
+def test_the_scans_that_judge_the_models_are_never_learned_from():
+    found = {path for pattern in scans.SCANS for path in SHARED.glob(pattern)}
+    assert len(found) == 9
+    assert not any("flair_lesions" in str(path) or "healthy" in str(path) for path in found)
+
+
 # Training and use look at the same thing
 
 
@@ -189,8 +296,7 @@ def test_the_network_is_trained_on_the_intensities_that_it_is_given_in_use(head)
     draws.rng = Still(2.0, 0.3)
     torch.manual_seed(0)
     image = 317 * brain * (1 + 0.1 * torch.randn(brain.shape))
-    prepare = train.TASKS["wmh"][2]
-    trained = prepare(draws.brain_only(image, brain))
+    trained = train.SCALINGS["brain_median"](draws.brain_only(image, brain))
     used = standardise((image / image[brain > 0.5].median()).clip(0, 4))
     core = brain_disc(radius=34) > 0
     assert torch.allclose(trained[core], used[core], atol=1e-5)
@@ -227,13 +333,15 @@ def test_the_cards_say_how_the_networks_were_trained(model):
     card = json.loads((ROOT / "training" / "cards" / f"{model}.json").read_text())
     networks = set()
     for run in card["runs"]:
-        recipe = train.read_recipe(run)
-        settings = Settings(**{**recipe["settings"], "shape": tuple(recipe["settings"].get("shape", Settings.shape))})
-        assert settings.shape == tuple(card["preprocessing"]["canvas"])
-        assert settings.pixel_mm == card["preprocessing"]["in_plane_mm"]
-        assert recipe["task"] == card["task"]
-        assert recipe["network"]["out_channels"] == len(card["labels"])
-        networks.add(json.dumps(recipe["network"]))
+        run = recipe.read_recipe(run)
+        settings = Settings(**{**run["settings"], "shape": tuple(run["settings"].get("shape", Settings.shape))})
+        if "in_plane_mm" in card["preprocessing"]:
+            assert settings.shape == tuple(card["preprocessing"]["canvas"])
+            assert settings.pixel_mm == card["preprocessing"]["in_plane_mm"]
+        assert run.get("intensity") == card["preprocessing"].get("intensity", run.get("intensity"))
+        assert run["task"] == card["task"]
+        assert run["network"]["out_channels"] == len(card["labels"])
+        networks.add(json.dumps(run["network"]))
     assert len(networks) == 1
     if model == "anatomy":
         assert tuple(card["labels"]) == ANATOMY == ANATOMY_LABELS
@@ -241,11 +349,11 @@ def test_the_cards_say_how_the_networks_were_trained(model):
 
 def test_members_of_the_ensemble_differ_in_seed_and_in_what_they_see():
     runs = json.loads((ROOT / "training" / "cards" / "wmh-seunet.json").read_text())["runs"]
-    recipes = [train.read_recipe(run) for run in runs]
+    recipes = [recipe.read_recipe(run) for run in runs]
     assert len(recipes) == 5
-    assert len({recipe["seed"] for recipe in recipes}) == 5
-    assert len({json.dumps([recipe["settings"], recipe.get("data_share", 1.0)]) for recipe in recipes}) == 5
-    items = [train.subset(list(range(20)), 0.9, recipe["seed"]) for recipe in recipes]
+    assert len({run["seed"] for run in recipes}) == 5
+    assert len({json.dumps([run["settings"], run.get("data_share", 1.0)]) for run in recipes}) == 5
+    items = [train.subset(list(range(20)), 0.9, run["seed"]) for run in recipes]
     assert all(len(set(chosen)) == 18 for chosen in items)
     assert len({tuple(chosen) for chosen in items}) > 1
 
@@ -321,8 +429,8 @@ def training(tmp_path, monkeypatch, head):
         seeds.append(seed)
         return generator(head, seed)
 
-    monkeypatch.setattr(train, "HERE", tmp_path)
-    monkeypatch.setattr(ship, "HERE", tmp_path)
+    for module in (train, ship, recipe):
+        monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.setattr(train, "make_generator", make)
     return seeds
 
@@ -342,7 +450,7 @@ def test_training_leaves_weights_of_the_recipe_s_network_a_log_and_a_curve(train
 
 def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(training, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 1)
-    draw, loss, prepare = train.TASKS["wmh"]
+    draw, loss = train.TASKS["wmh"]
     drawn = []
 
     def stopped_in_the_second_step(source):
@@ -351,7 +459,7 @@ def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(train
             raise KeyboardInterrupt
         return draw(source)
 
-    monkeypatch.setitem(train.TASKS, "wmh", (stopped_in_the_second_step, loss, prepare))
+    monkeypatch.setitem(train.TASKS, "wmh", (stopped_in_the_second_step, loss))
     with pytest.raises(KeyboardInterrupt):
         run(steps=3)
     folder = train.HERE / "runs" / "tiny"
