@@ -75,15 +75,42 @@ def axial_grid(grid: Grid, in_plane_mm: float) -> Grid:
     measured. Along axis 2 positions and spacing are the native ones; in plane the spacing is ``in_plane_mm``
     and the same field of view is covered, centred on the native one.
     """
-    axes = world_axes(grid)
-    columns = grid.affine[:3, list(axes)]
-    flips = np.where(np.diag(columns) < 0, -1.0, 1.0)
-    spacing_mm = np.array(grid.spacing_mm)[list(axes)]
-    native = np.array(grid.shape)[list(axes)]
+    native, spacing_mm = axial_size(grid)
     # The allowance, a twentieth of a voxel, keeps 320 x 0.71875 mm from becoming 231 x 1 mm by rounding.
-    in_plane = np.ceil(native[:2] * spacing_mm[:2] / in_plane_mm - 0.05)
-    shape = (*np.maximum(in_plane, 1).astype(int), native[2])
-    new_mm = np.array([in_plane_mm, in_plane_mm, spacing_mm[2]])
+    pixels = np.ceil(native[:2] * spacing_mm[:2] / in_plane_mm - 0.05)
+    return axial(grid, np.maximum(pixels, 1).astype(int), (in_plane_mm, in_plane_mm))
+
+
+def resized_grid(grid: Grid, matrix: tuple[int, int]) -> Grid:
+    """As ``axial_grid``, but every slice's whole field of view on ``matrix`` (R, A) pixels, square or not."""
+    native, spacing_mm = axial_size(grid)
+    return axial(grid, matrix, native[:2] * spacing_mm[:2] / matrix)
+
+
+def cropped_grid(grid: Grid, matrix: tuple[int, int]) -> Grid | None:
+    """As ``axial_grid``, but the middle ``matrix`` (R, A) of every slice's own pixels; None where it has fewer."""
+    native, spacing_mm = axial_size(grid)
+    left_over = native[:2] - matrix
+    if left_over.min() < 0:
+        return None
+    whole = axial(grid, native[:2], spacing_mm[:2])
+    affine = whole.affine.copy()
+    affine[:3, 3] += affine[:3, :2] @ (left_over // 2)
+    return Grid((*matrix, native[2]), affine)
+
+
+def axial_size(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels and spacing in mm along right, anterior and superior."""
+    axes = list(world_axes(grid))
+    return np.array(grid.shape)[axes], np.array(grid.spacing_mm)[axes]
+
+
+def axial(grid: Grid, pixels: tuple[int, int], pixel_mm: tuple[float, float]) -> Grid:
+    """Axes towards right, anterior and superior, the native slices, and ``pixels`` of ``pixel_mm`` (R, A) in each."""
+    native, spacing_mm = axial_size(grid)
+    columns = grid.affine[:3, list(world_axes(grid))]
+    flips = np.where(np.diag(columns) < 0, -1.0, 1.0)
+    shape, new_mm = (*pixels, native[2]), np.array([*pixel_mm, spacing_mm[2]])
     affine = np.eye(4)
     affine[:3, :3] = columns / spacing_mm * flips * new_mm
     centre = grid.affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2) + grid.affine[:3, 3]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from csvd.errors import InputError
-from csvd.grid import LARGEST_SHEAR, Grid, axial_grid, resample, shear
+from csvd.grid import LARGEST_SHEAR, Grid, axial_grid, cropped_grid, resample, resized_grid, shear
 
-__all__ = ["Grid", "Image", "axial_grid", "read_image", "resample", "write_image"]
+__all__ = ["Grid", "Image", "axial_grid", "cropped_grid", "read_image", "resample", "resized_grid", "write_image"]
 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")

@@ -5,8 +5,17 @@ import numpy as np
 import pytest
 from phantoms import OBLIQUE, ORIENTATIONS, blob, oriented_affine, ramp, world
 
-from csvd.grid import shear, world_axes
-from csvd.image import Grid, Image, axial_grid, read_image, resample, write_image
+from csvd.grid import corners, shear, world_axes
+from csvd.image import (
+    Grid,
+    Image,
+    axial_grid,
+    cropped_grid,
+    read_image,
+    resample,
+    resized_grid,
+    write_image,
+)
 
 SHAPE = (44, 52, 20)
 SPACING_MM = (4.0, 3.5, 6.0)
@@ -212,3 +221,66 @@ def test_grids_match_to_a_thousandth_of_a_millimetre_at_their_corners():
     moved[0, 3] += 0.001
     assert not grid.matches(Grid(SHAPE, moved))
     assert not grid.matches(Grid((44, 52, 21), grid.affine))
+
+
+# Slices on a matrix of pixels
+
+
+@every_orientation
+def test_a_resized_slice_shows_its_whole_field_of_view_on_the_matrix(native):
+    seen = resized_grid(native, (64, 40))
+    assert seen.shape == (64, 40, native.shape[world_axes(native)[2]])
+    directions = seen.affine[:3, :3] / seen.spacing_mm
+    assert np.diag(directions).min() > 0.9
+    assert np.allclose(np.abs(directions).max(axis=0), np.abs(np.diag(directions)))
+    # Both boxes have the same eight outer corners.
+    here, there = ((grid.affine @ corners(grid.shape))[:3].T for grid in (seen, native))
+    apart = np.linalg.norm(here[:, None] - there[None], axis=2)
+    assert apart.min(axis=0).max() < 1e-9
+    assert apart.min(axis=1).max() < 1e-9
+
+
+@every_orientation
+def test_a_cropped_slice_is_the_middle_of_the_native_pixels(native):
+    matrix = (17, 18)
+    seen = cropped_grid(native, matrix)
+    voxels = np.random.default_rng(3).normal(size=native.shape).astype(np.float32)
+    axes = world_axes(native)
+    turned = voxels.transpose(axes)
+    turned = np.flip(turned, [n for n, axis in enumerate(axes) if native.affine[n, axis] < 0])
+    first = [(n - m) // 2 for n, m in zip(turned.shape, matrix, strict=False)]
+    expected = turned[first[0] : first[0] + 17, first[1] : first[1] + 18]
+    assert np.abs(resample(voxels, native, seen) - expected).max() < 1e-4
+    assert np.array_equal(resample(voxels > 0, native, seen, order=0), expected > 0)
+
+
+def test_a_slice_with_fewer_pixels_on_one_side_is_not_cropped():
+    assert cropped_grid(Grid((384, 384, 20), np.eye(4)), (384, 384)).shape == (384, 384, 20)
+    assert cropped_grid(Grid((512, 383, 20), np.eye(4)), (384, 384)) is None
+    assert cropped_grid(Grid((320, 320, 20), np.eye(4)), (384, 384)) is None
+    # The slices of a scan stored from the side are what lies along right and anterior: 400 x 512 here, of 20 x 400.
+    sagittal = Grid((400, 20, 512), oriented_affine((0, 2, 1), (1, 1, -1), (1, 1, 1), (400, 20, 512)))
+    assert cropped_grid(sagittal, (384, 384)).shape == (384, 384, 20)
+
+
+MATRICES = {"512": (512, 512), "256": (256, 256), "oblong": (320, 384), "small": (200, 180), "odd": (255, 301)}
+FIELD_MM = {"square": (230.0, 230.0), "oblong": (180.0, 240.0)}
+
+
+@pytest.mark.parametrize("rotation", ROTATIONS.values(), ids=ROTATIONS)
+@pytest.mark.parametrize("field_mm", FIELD_MM.values(), ids=FIELD_MM)
+@pytest.mark.parametrize("native", MATRICES.values(), ids=MATRICES)
+def test_a_mask_that_goes_to_the_models_matrix_and_back_keeps_place_and_volume(native, field_mm, rotation):
+    """As probabilities do: linear both ways, cut at a half. The balls have a radius of 15 mm, on and off the middle."""
+    shape, spacing_mm = (*native, 5), (field_mm[0] / native[0], field_mm[1] / native[1], 6.0)
+    grid = Grid(shape, oriented_affine((0, 1, 2), (-1, 1, 1), spacing_mm, shape, rotation))
+    points = np.stack(world(shape, grid.affine))
+    mask = np.zeros(shape, bool)
+    for place in ((0.5, 0.5, 0.5), (0.35, 0.6, 0.4)):
+        centre = grid.affine @ [*(np.array(shape) - 1) * place, 1]
+        mask |= ((points - centre[:3, None, None, None]) ** 2).sum(axis=0) < 15**2
+    seen_on = [resized_grid(grid, (256, 256)), resized_grid(grid, (384, 384)), cropped_grid(grid, (384, 384))]
+    for seen in [grid for grid in seen_on if grid is not None]:
+        back = resample(resample(mask, grid, seen), seen, grid) >= 0.5
+        assert np.count_nonzero(back) == pytest.approx(np.count_nonzero(mask), rel=0.015)
+        assert 2 * np.count_nonzero(back & mask) > 0.97 * (np.count_nonzero(back) + np.count_nonzero(mask))
