@@ -26,7 +26,7 @@ from csvd.anatomy import find_anatomy
 from csvd.bundle import load_bundle
 from csvd.image import Grid, Image, axial_grid, read_image, resample, write_image
 from csvd.inference import Predictor, content_window
-from csvd.pipelines.wmh import brain_slices
+from csvd.pipelines.wmh import network_slices, relative_slices
 from csvd.preprocessing import BACKGROUND
 
 HERE = Path(__file__).resolve().parent
@@ -168,7 +168,7 @@ def speed_of_the_networks(table: Table, flair: Image) -> None:
     bundle = load_bundle("wmh-seunet")
     anatomy, _ = find_anatomy(flair, device="cpu")
     grid = axial_grid(flair.grid, bundle.in_plane_mm)
-    stack = brain_slices(flair, anatomy, grid)
+    stack = network_slices(*relative_slices(flair, anatomy, grid), bundle)
     members = bundle.networks()
     predictor = Predictor(members, bundle.canvas, "cpu")
     full = Predictor(members, bundle.canvas, "cpu", precision="full")

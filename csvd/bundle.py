@@ -7,6 +7,7 @@ ours is a ``ModelError`` that names the file.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 from dataclasses import dataclass
@@ -56,12 +57,33 @@ class Bundle:
         return self.card.get("threshold", 0.5)
 
     @property
-    def in_plane_mm(self) -> float:
-        return self.card["preprocessing"]["in_plane_mm"]
+    def in_plane_mm(self) -> float | None:
+        """Pixel size of the slices that the networks see; None where they see a ``matrix``."""
+        return self.card["preprocessing"].get("in_plane_mm")
+
+    @property
+    def matrix(self) -> tuple[int, int] | None:
+        """Pixels (R, A) of the slices that the networks see; None where their pixels have a fixed size."""
+        return tuple(self.card["preprocessing"]["matrix"]) if self.in_plane_mm is None else None
+
+    @property
+    def rule(self) -> str | None:
+        """How a slice is brought to the ``matrix``: ``resize`` or ``crop_or_resize``."""
+        return self.card["preprocessing"].get("rule")
 
     @property
     def canvas(self) -> tuple[int, int]:
-        return tuple(self.card["preprocessing"]["canvas"])
+        """Smallest window (R, A) in pixels that the networks see; the ``matrix`` where there is one."""
+        return self.matrix or tuple(self.card["preprocessing"]["canvas"])
+
+    @property
+    def intensity(self) -> str:
+        """One of ``preprocessing.SCALINGS``."""
+        return self.card["preprocessing"].get("intensity", "brain_median")
+
+    @property
+    def skull_strip(self) -> bool:
+        return self.card["preprocessing"].get("skull_strip", True)
 
     @property
     def members(self) -> int:
@@ -86,14 +108,23 @@ class Bundle:
             )
         return self
 
+    @property
+    def missing_packages(self) -> list[str]:
+        """What pip has to be asked for before this model can run."""
+        from .networks import EXTRA_PACKAGES
+
+        needed = EXTRA_PACKAGES.get(self.card["network"]["architecture"], {})
+        return [requirement for name, requirement in needed.items() if importlib.util.find_spec(name) is None]
+
     def networks(self, members: int | None = None) -> list[nn.Module]:
         """The first ``members`` networks (all when None) in evaluation mode, on the CPU, fp32.
 
-        Raises ModelError when a weight file is missing, damaged or does not fit the architecture.
+        Raises ModelError when a weight file is missing, damaged or does not fit the architecture, or when a package is
+        not installed.
         """
         from safetensors.torch import load
 
-        from .networks import build
+        from .networks import EXTRA_PACKAGES, build
 
         networks = []
         for row in self.card["weights"][:members]:
@@ -104,6 +135,12 @@ class Bundle:
             except (KeyError, TypeError) as error:
                 raise ModelError(
                     f"{self.folder / 'model.json'}: unknown network {self.card['network']} ({error}). {REINSTALL}"
+                ) from error
+            except ImportError as error:
+                needed = " ".join(EXTRA_PACKAGES.get(self.card["network"]["architecture"], {}).values())
+                raise ModelError(
+                    f"The model {self.id} needs a Python package that is not installed ({error}). "
+                    f'Install it: pip install "{needed}"'
                 ) from error
             except Exception as error:  # safetensors and torch raise their own kinds for foreign content
                 raise ModelError(
@@ -126,8 +163,12 @@ class Bundle:
         return content
 
     def verify(self) -> None:
-        """Check every weight file and build every network; raises ModelError."""
-        self.networks()
+        """Check every weight file and, where its packages are installed, build every network; raises ModelError."""
+        if not self.missing_packages:
+            self.networks()
+            return
+        for row in self.card["weights"]:
+            self.read_verified(row)
 
 
 def load_bundle(model: str | Path) -> Bundle:

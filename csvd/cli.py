@@ -190,7 +190,7 @@ def run_models(arguments: argparse.Namespace) -> None:
         raise ModelError(
             "No model was found. Install SmallVesselDisease again, or set CSVD_MODELS to the folder of the models."
         )
-    cards = []
+    cards, width = [], max(map(len, known))
     for folder in known.values():
         bundle = load_bundle(folder)
         bundle.verify()
@@ -198,7 +198,8 @@ def run_models(arguments: argparse.Namespace) -> None:
         if not arguments.json:
             size = sum(row["bytes"] for row in bundle.card["weights"]) / 1e6
             files = f"{bundle.members} x {size / bundle.members:.1f} MB, intact"
-            print(f"{bundle.id:<12} {bundle.card['version']}  {files}  {bundle.card['title']}")
+            needed = "".join(f"; needs {requirement}" for requirement in bundle.missing_packages)
+            print(f"{bundle.id:<{width}}  {bundle.card['version']}  {files}{needed}  {bundle.card['title']}")
     if arguments.json:
         print(json.dumps(cards, indent=2, ensure_ascii=False))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -47,12 +48,39 @@ def reduced_precision(device: torch.device) -> torch.dtype | None:
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy whose batch norms are folded into the convolutions before them: the same function, sooner done."""
     network = copy.deepcopy(network)
-    for block in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
-        for i in range(len(block) - 1):
-            if isinstance(block[i], nn.Conv2d) and isinstance(block[i + 1], nn.BatchNorm2d):
-                block[i] = fuse_conv_bn_eval(block[i], block[i + 1])
-                block[i + 1] = nn.Identity()
+    for module in list(network.modules()):
+        for (holder, name), (next_holder, next_name) in neighbours(module):
+            convolution, norm = getattr(holder, name), getattr(next_holder, next_name)
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(holder, name, fuse_conv_bn_eval(convolution, norm))
+                setattr(next_holder, next_name, nn.Identity())
     return network
+
+
+Place = tuple[nn.Module, str]  # a layer is that attribute of that module
+
+
+def neighbours(module: nn.Module) -> Iterator[tuple[Place, Place]]:
+    """Pairs of layers of ``module`` of which the second is given what the first returns, and nobody else is.
+
+    They follow each other in a Sequential, or are called conv1 and bn1, conv2 and bn2 and so on and stand in this
+    order, which is how ResNets are written.
+    """
+    if isinstance(module, nn.Sequential):
+        yield from pairwise(places(module))
+        return
+    for first, second in pairwise(name for name, _ in module.named_children()):
+        if first.startswith("conv") and second == first.replace("conv", "bn"):
+            yield (module, first), (module, second)
+
+
+def places(block: nn.Sequential) -> Iterator[Place]:
+    """Where the layers of a Sequential stand, in the order in which they run; its own Sequentials are opened."""
+    for name, layer in block.named_children():
+        if isinstance(layer, nn.Sequential):
+            yield from places(layer)
+        else:
+            yield block, name
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -86,7 +114,7 @@ class Predictor:
     members
         Networks with one output channel (sigmoid) or several (softmax); all of one architecture.
     canvas
-        Smallest window (R, A) in pixels that the networks see, that of their training.
+        Smallest window (R, A) in pixels that the networks see, that of their training; None shows them whole slices.
     device, mirror
         ``auto``, ``cpu``, ``cuda`` or ``mps``; ``mirror`` also predicts every slice left-right mirrored.
     precision
@@ -96,7 +124,7 @@ class Predictor:
     def __init__(
         self,
         members: Sequence[nn.Module],
-        canvas: tuple[int, int],
+        canvas: tuple[int, int] | None,
         device: str = "auto",
         mirror: bool = False,
         precision: str = "auto",
@@ -141,7 +169,8 @@ class Predictor:
         filled = np.flatnonzero(content.any(axis=(0, 1)))
         if filled.size == 0:
             return
-        window = content_window(content.any(axis=2), self.canvas, self.stride)
+        shown = content.any(axis=2) if self.canvas else np.ones(stack.shape[:2], bool)
+        window = content_window(shown, self.canvas or (1, 1), self.stride)
         inner = tuple(slice(max(w.start, 0), min(w.stop, n)) for w, n in zip(window, stack.shape, strict=False))
         offset = tuple(i.start - w.start for i, w in zip(inner, window, strict=True))
         place = tuple(slice(o, o + i.stop - i.start) for o, i in zip(offset, inner, strict=True))

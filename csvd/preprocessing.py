@@ -1,25 +1,57 @@
 """How voxels become network input. Training and use share these lines, so that they cannot drift apart.
 
-Every function takes and returns an array or a tensor of any shape.
+Every function takes and returns an array or a tensor. A lesion network's input starts as intensity relative to the
+brain's median, 0 outside the brain or, for a whole head, in air. The functions of ``SCALINGS`` make of it what the
+network was published with; they take one slice (R, A) or many, (..., R, A), and scale each slice by itself.
 """
 
 BRAIN_CENTRE = 1.0
 BRAIN_SCALE = 0.25  # choice: of the order of the spread of brain voxels around their median on FLAIR
+BRIGHTEST = 255.0
+# Choice, in brain medians: a slice whose grey values differ by less than this shows nothing, and is not blown up.
+LEAST_CONTRAST = 1e-3
 FOREGROUND_LEVEL = 0.5  # choice: leaves room for what is twice as bright as the mean before clipping at 2
 HIGHEST = 2.0
 
 
 def standardise(relative):
-    """Intensity relative to the brain median -> input of the lesion networks; 0 (outside) becomes ``BACKGROUND``."""
+    """Minus 1, over .25: the same line for every voxel, so that one grey value means one thing in the whole scan."""
     return (relative - BRAIN_CENTRE) / BRAIN_SCALE
 
 
-def relative_to_brain(standardised):
-    """The way back: input of the lesion networks -> intensity relative to the brain median."""
-    return standardised * BRAIN_SCALE + BRAIN_CENTRE
+def min_max_255(relative):
+    """Every slice from its least value, 0, to its greatest, 255 (VUNO Med-DeepBrain: skull-stripped, 0 to 255).
+
+    A choice: by slice and not by volume, since training draws slices and knows no volume.
+    """
+    low, high = extremes(relative)
+    return (relative - low) * (BRIGHTEST / (high - low).clip(LEAST_CONTRAST))
 
 
+def z_score(relative):
+    """Every slice with mean 0 and standard deviation 1 over all its pixels, air too (Tiantan: whole heads, unstripped).
+
+    Where we leave the paper, whose z-score is the volume's: training draws slices and knows no volume.
+    """
+    deviation = relative - mean(relative)
+    return deviation / (mean(deviation**2) ** 0.5).clip(LEAST_CONTRAST)
+
+
+def mean(image):
+    """Of every slice, (..., 1, 1)."""
+    return image.mean(axis=(-2, -1), keepdims=True)
+
+
+def extremes(image):
+    """Least and greatest value of every slice, (..., 1, 1); over several axes torch calls them amin and amax."""
+    least, greatest = getattr(image, "amin", image.min), getattr(image, "amax", image.max)
+    return least(axis=(-2, -1), keepdims=True), greatest(axis=(-2, -1), keepdims=True)
+
+
+SCALINGS = {"brain_median": standardise, "min_max_255": min_max_255, "z_score": z_score}
 BACKGROUND = standardise(0.0)
+# What a slice becomes that is 0 everywhere; brain_median and min_max_255 also give it to what is 0 around a brain.
+BACKGROUNDS = {"brain_median": BACKGROUND, "min_max_255": 0.0, "z_score": 0.0}
 
 
 def foreground_scaled(image):

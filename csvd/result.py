@@ -21,7 +21,7 @@ from csvd.measure.lesions import Lesion
 from csvd.measure.uncertainty import uncertainty_map
 from csvd.measure.zones import ventricle_distance
 
-PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "safetensors")
+PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "safetensors", "monai")
 PV_RULES = ("voxel", "cluster")
 
 

@@ -5,11 +5,21 @@ import hashlib
 import json
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import read_card, requires_models, threshold_network, write_bundle, write_card, write_models
+from tiny_models import (
+    read_card,
+    requires_models,
+    requires_monai,
+    threshold_network,
+    write_bundle,
+    write_card,
+    write_models,
+    write_random_bundle,
+)
 
 import csvd.bundle
 from csvd.bundle import available_models, load_bundle, model_folders
@@ -55,6 +65,52 @@ def test_a_bundle_tells_what_a_pipeline_needs_to_know(bundle):
     assert loaded.provenance["sha256"] == [
         hashlib.sha256((bundle / f"member-{n}.safetensors").read_bytes()).hexdigest() for n in (1, 2)
     ]
+
+
+def test_without_a_word_on_intensities_the_brain_alone_is_divided_by_its_median(bundle):
+    loaded = load_bundle(bundle)
+    assert (loaded.matrix, loaded.rule, loaded.intensity, loaded.skull_strip) == (None, None, "brain_median", True)
+
+
+VUNO = {"matrix": [256, 256], "rule": "resize", "intensity": "min_max_255", "skull_strip": True}
+TIANTAN = {"matrix": [384, 384], "rule": "crop_or_resize", "intensity": "z_score", "skull_strip": False}
+
+
+@pytest.mark.parametrize("preprocessing", [VUNO, TIANTAN], ids=["VUNO", "Tiantan"])
+def test_a_bundle_with_a_matrix_tells_how_slices_become_it(bundle, preprocessing):
+    write_card(bundle, read_card(bundle) | {"preprocessing": preprocessing})
+    loaded = load_bundle(bundle)
+    assert loaded.in_plane_mm is None
+    assert loaded.canvas == loaded.matrix == tuple(preprocessing["matrix"])
+    told = {"rule": loaded.rule, "intensity": loaded.intensity, "skull_strip": loaded.skull_strip}
+    assert told == {name: preprocessing[name] for name in told}
+
+
+@pytest.fixture
+def resnet(tmp_path):
+    return load_bundle(write_random_bundle(tmp_path / "models" / "resnet", "ResNet34UNet"))
+
+
+@pytest.fixture
+def without_monai(monkeypatch):
+    """Python as it is where MONAI was never installed."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "monai"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "monai", None)
+
+
+@requires_monai
+def test_a_model_whose_package_is_not_installed_says_how_to_install_it(resnet, without_monai, monkeypatch, capsys):
+    with pytest.raises(ModelError, match=r'model resnet needs .*: pip install "monai>=1\.6\.1"$'):
+        resnet.networks()
+    # The others can still be listed and used, and its own files are checked.
+    write_models(resnet.folder.parent)
+    monkeypatch.setattr(csvd.bundle, "model_folders", lambda: [resnet.folder.parent])
+    assert main(["models"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert ["needs monai>=1.6.1" in line for line in told] == [False, True, False]
+    (resnet.folder / "member-1.safetensors").write_bytes(b"these are not its weights")
+    assert main(["models"]) == 3
 
 
 def test_only_as_many_members_are_read_as_are_asked_for(bundle):
@@ -131,6 +187,15 @@ BAD_CARDS = {
     "a pickle as weight file": lambda card: card["weights"][0].update(file="member-1.pt"),
     "a threshold of 1": change(threshold=1),
     "a pixel size of 0": lambda card: card["preprocessing"].update(in_plane_mm=0),
+    "a pixel size without a canvas": lambda card: card["preprocessing"].pop("canvas"),
+    "a pixel size and a matrix": lambda card: card["preprocessing"].update(VUNO),
+    "a matrix without a rule": lambda card: card.update(preprocessing={"matrix": [256, 256]}),
+    "a rule nobody knows": lambda card: card.update(preprocessing=VUNO | {"rule": "stretch"}),
+    "an intensity nobody knows": lambda card: card["preprocessing"].update(intensity="histogram"),
+    "an anatomy model with an intensity": lambda card: card.update(
+        task="anatomy", preprocessing=card["preprocessing"] | {"intensity": "z_score"}
+    ),
+    "an anatomy model on a matrix": lambda card: card.update(task="anatomy", preprocessing=VUNO),
     "a width of 0": lambda card: card["network"].update(width=0),
     "an architecture nobody knows": lambda card: card["network"].update(architecture="Transformer"),
     "a parameter nobody knows": lambda card: card["network"].update(depth=5),

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny_models import FAR, NEAR, ROOT, inside, sharp_head, write_models
+from tiny_models import ARCHITECTURES, FAR, NEAR, ROOT, inside, sharp_head, write_models, write_random_bundle
 
 import csvd
 import csvd.pipelines.wmh
@@ -135,6 +135,23 @@ def test_options_reach_the_result(models, flair, out):
     parameters = json.loads((out / "provenance.json").read_text())["parameters"]
     expected = {"members": 1, "threshold": 0.3, "pv_distance_mm": 7.5, "pv_rule": "cluster", "mirror": True}
     assert parameters == {"model": "wmh-seunet", **expected}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_any_model_for_wmh_can_be_asked_for_by_its_id(models, flair, out, architecture):
+    slices = {"matrix": [96, 96], "rule": "crop_or_resize", "intensity": "z_score", "skull_strip": False}
+    write_random_bundle(models / f"wmh-{architecture.lower()}", architecture, preprocessing=slices)
+    assert wmh(flair, out, "--model", f"wmh-{architecture.lower()}", "--quiet") == 0
+    assert names(out) == VOLUMES | TABLES | {"report.html"}
+    origin = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    assert origin["parameters"]["model"] == origin["models"][0]["id"] == f"wmh-{architecture.lower()}"
+    assert f"wmh-{architecture.lower()}" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_unknown_model_is_told_in_one_sentence_what_there_is(models, flair, out, monkeypatch, capsys):
+    monkeypatch.setattr(csvd.bundle, "model_folders", lambda: [models])
+    assert wmh(flair, out, "--model", "wmh-unet") == 3
+    assert "no model 'wmh-unet'. Known models: anatomy, wmh-seunet." in capsys.readouterr().err
 
 
 def test_warnings_are_told(models, flair, out, capsys):
@@ -311,6 +328,7 @@ def test_models_are_listed_once_they_are_checked(models, monkeypatch, capsys):
     assert [line.split()[0] for line in lines] == ["anatomy", "wmh-seunet"]
     assert "2 x" in lines[1]
     assert "intact" in lines[1]
+    assert [line.rsplit("  ", 1)[1] for line in lines] == ["Tiny anatomy", "Tiny wmh"]
     assert main(["models", "--json"]) == 0
     cards = json.loads(capsys.readouterr().out)
     assert [card["id"] for card in cards] == ["anatomy", "wmh-seunet"]

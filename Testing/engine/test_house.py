@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 import csvd
+from csvd.networks import EXTRA_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "csvd"
@@ -32,6 +33,7 @@ FLOORS = {
 }  # fmt: skip
 NEVER = {"slicer", "qt", "ctk", "vtk", "trame"}
 ALLOWED = {"numpy", "scipy", "SimpleITK", "torch", "safetensors", "jsonschema", "PIL"}
+EXTRA = {"networks/resnet34unet.py": {"monai"}}  # what one file of the engine may import on top of that
 LARGEST_FILE_MB = 16
 LARGEST_MODELS_MB = 60
 
@@ -101,7 +103,7 @@ def test_nothing_imports_upward_or_what_is_not_ours(path):
         assert not upward, f"{path.name} imports {upward}"
     foreign = {name.split(".")[0] for name in names} - {"csvd"} - set(sys.stdlib_module_names)
     assert not foreign & NEVER
-    assert foreign <= ALLOWED
+    assert foreign <= ALLOWED | EXTRA.get(str(path.relative_to(ENGINE).as_posix()), set())
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,19 @@ def test_a_wrong_call_is_refused_without_loading_torch():
     assert told.rstrip().splitlines()[-1] == "2 False"
 
 
+def test_monai_is_loaded_by_the_one_network_that_needs_it_and_not_before():
+    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    script = (
+        "import sys, torch, csvd.bundle, csvd.inference, csvd.pipelines.wmh; from csvd.networks import build\n"
+        "for name in ('SEUNet', 'UNet', 'TiantanCNN'):\n"
+        "    build({'architecture': name, 'width': 4}).eval()(torch.zeros(1, 1, 32, 32))\n"
+        "print('monai' in sys.modules); build({'architecture': 'ResNet34UNet', 'width': 4})\n"
+        "print('monai' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["False", "True"]
+
+
 def test_the_citation_and_the_package_tell_one_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert re.findall(r"^version: (.+)$", citation, re.M) == [csvd.__version__]
@@ -158,9 +173,12 @@ def test_the_makefile_installs_versions_that_the_package_allows():
     for requirement in project["dependencies"]:
         name, least = requirement.split(">=")
         assert numbers(pins[name]) >= numbers(least), requirement
-    assert {f"{name}=={pins[name]}" for name in ("pytest", "ruff", "nibabel")} == set(
-        project["optional-dependencies"]["dev"]
-    )
+    extras = project["optional-dependencies"]
+    assert {f"{name}=={pins[name]}" for name in ("pytest", "ruff", "nibabel")} == set(extras["dev"])
+    assert [f"monai=={pins['monai']}"] == extras["resnet"]
+    for requirement in (text for packages in EXTRA_PACKAGES.values() for text in packages.values()):
+        name, least = requirement.split(">=")
+        assert numbers(pins[name]) >= numbers(least), requirement
 
 
 def numbers(version: str) -> tuple[int, ...]:

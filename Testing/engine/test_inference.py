@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from tiny_models import requires_models, requires_sample, sample_slices
+from tiny_models import ARCHITECTURES, requires_models, requires_sample, sample_slices
 from torch import nn
 
 import csvd.inference
@@ -56,10 +56,10 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x.astype(np.float64)))
 
 
-def random_seunet(width=4, seed=0):
+def random_network(architecture="SEUNet", width=4, seed=0):
     """A network with batch norms that have something to fold."""
     torch.manual_seed(seed)
-    network = build({"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": width})
+    network = build({"architecture": architecture, "in_channels": 1, "out_channels": 1, "width": width})
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
@@ -117,6 +117,21 @@ def test_an_image_smaller_than_the_canvas_is_padded_with_background_and_unpadded
     assert np.array_equal(shown[5:11, 4:11], stack[..., 1])
 
 
+def test_without_a_canvas_the_networks_see_whole_slices_and_still_no_empty_ones():
+    network, stack = Known(), stack_with([2, 5], shape=(40, 48, 9))
+    probability = predictor(network, canvas=None)(stack, EMPTY)
+    assert network.shown == [(2, 1, 40, 48)]
+    assert np.abs(probability[..., [2, 5]] - sigmoid(stack[..., [2, 5]])).max() < 1e-6
+    assert np.flatnonzero(probability.any(axis=(0, 1))).tolist() == [2, 5]
+
+
+def test_whole_slices_are_padded_to_the_stride_and_unpadded():
+    network, stack = Known(), stack_with([1], shape=(37, 48, 3))
+    probability = predictor(network, canvas=None)(stack, EMPTY)
+    assert network.shown == [(1, 1, 40, 48)]
+    assert np.abs(probability[..., 1] - sigmoid(stack[..., 1])).max() < 1e-6
+
+
 def test_nothing_in_the_stack_gives_zeros_without_any_network():
     network = Known()
     probability = predictor(network)(np.full((20, 20, 4), EMPTY, np.float32), EMPTY)
@@ -165,8 +180,8 @@ def test_the_mirror_turns_left_to_right_and_nothing_else():
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_the_size_of_a_batch_does_not_matter(batch):
     stack = stack_with(range(9))
-    usual = predictor(random_seunet())
-    other = predictor(random_seunet())
+    usual = predictor(random_network())
+    other = predictor(random_network())
     other.batch = batch
     assert np.allclose(usual(stack, EMPTY), other(stack, EMPTY), atol=1e-5)
 
@@ -174,19 +189,42 @@ def test_the_size_of_a_batch_does_not_matter(batch):
 def test_the_same_stack_gives_the_same_bits_on_a_cpu():
     stack = stack_with(range(9))
     options = {"canvas": (16, 24), "device": "cpu"}
-    first, second = (Predictor([random_seunet(8)], **options)(stack, EMPTY) for _ in range(2))
+    first, second = (Predictor([random_network(width=8)], **options)(stack, EMPTY) for _ in range(2))
     assert first.std() > 0
     assert first.tobytes() == second.tobytes()
 
 
-def test_folding_batch_norms_keeps_the_function_and_the_original():
-    network, x = random_seunet(8), torch.randn(2, 1, 16, 24)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_folding_batch_norms_keeps_the_function_and_the_original(architecture):
+    network, x = random_network(architecture, 8), torch.randn(2, 1, 64, 96)
     before = network(x).detach()
     folded = fold_batch_norm(network)
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
     assert torch.allclose(folded(x), before, atol=1e-4 * float(before.abs().max()))
     assert torch.equal(network(x), before)
     assert float(before.std()) > 1e-3
+
+
+class NormFirst(nn.Module):
+    """A block whose batch norm comes before its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv1(self.bn1(x))
+
+
+def test_a_batch_norm_is_folded_only_into_the_convolution_right_before_it():
+    block = NormFirst()
+    between = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)), block)
+    for norm in (block.bn1, between[2][0]):
+        norm.running_mean[:], norm.running_var[:] = 3, 5
+    x = torch.randn(1, 2, 8, 8)
+    expected, folded = between.eval()(x), fold_batch_norm(between)
+    assert len([m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]) == 2
+    assert torch.allclose(folded(x), expected)
 
 
 class Cramped(Known):

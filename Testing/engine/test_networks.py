@@ -1,13 +1,16 @@
-"""The networks are those of Kim et al. (AJNR 2024): levels, widths, gates, and what the gates do."""
+"""The networks are the published ones: levels, widths, layers, gates, and what the gates do."""
 
 from itertools import pairwise
 
 import pytest
 import torch
+from tiny_models import requires_monai
 from torch import nn
 
-from csvd.networks import build
-from csvd.networks.seunet import ConvBlock, SEUNet, SqueezeExcitation, UNet
+from csvd.networks import architectures, build
+from csvd.networks.seunet import SEUNet, SqueezeExcitation, UNet
+from csvd.networks.tiantan import TiantanCNN
+from csvd.networks.ushape import ConvBlock
 
 BOTH = pytest.mark.parametrize("architecture", [SEUNet, UNet])
 
@@ -54,8 +57,8 @@ def test_each_level_has_half_the_pixels_and_twice_the_channels(architecture):
 
 
 def test_a_level_is_three_convolutions_each_with_batch_norm_and_relu():
-    kinds = [type(layer) for layer in ConvBlock(2, 5)]
-    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 3
+    for block in [*SEUNet(width=2).encoder, *SEUNet(width=2).decoder]:
+        assert [type(layer) for layer in block] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 3
 
 
 @pytest.mark.parametrize("width", [4, 16, 32])
@@ -131,3 +134,115 @@ def test_what_is_far_away_changes_a_pixel_only_through_the_gates():
 def test_an_unknown_architecture_is_named():
     with pytest.raises(KeyError, match="Transformer"):
         build({"architecture": "Transformer"})
+
+
+# The Tiantan CNN (Shan et al., Front Med 2021)
+
+
+def convolutions(network):
+    return [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
+
+
+def test_the_tiantan_network_has_19_layers_in_nine_blocks_and_a_head():
+    network = TiantanCNN()
+    layers, blocks = convolutions(network), [m for m in network.modules() if isinstance(m, ConvBlock)]
+    assert len(layers) == 19
+    assert [len(convolutions(block)) for block in blocks] == [2] * 9
+    assert [layer.kernel_size for layer in layers] == [(3, 3)] * 18 + [(1, 1)]
+    assert [block[0].out_channels for block in network.encoder] == [16, 32, 64, 128, 256]
+    assert [block[0].out_channels for block in network.decoder] == [16, 32, 64, 128]
+
+
+def test_the_tiantan_network_has_these_many_parameters():
+    def block(a, b):
+        return 9 * a * b + 9 * b * b + 2 * 2 * b  # two convolutions without bias, two batch norms
+
+    down = block(1, 16) + block(16, 32) + block(32, 64) + block(64, 128) + block(128, 256)
+    up = sum(block(c + 2 * c, c) for c in (16, 32, 64, 128))  # what was seen on the way down, and what comes from below
+    assert parameters(TiantanCNN()) == down + up + 16 + 1 == 1_963_809
+
+
+def test_the_tiantan_network_pools_four_times_and_comes_back_to_every_size():
+    network, seen = TiantanCNN(width=2).eval(), []
+    for block in [*network.encoder, *reversed(network.decoder)]:
+        block.register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape[1:])))
+    network(torch.zeros(1, 1, 32, 48))
+    down = [(2, 32, 48), (4, 16, 24), (8, 8, 12), (16, 4, 6), (32, 2, 3)]
+    assert seen == [*down, *reversed(down[:-1])]
+
+
+# The U-Net on a ResNet-34
+
+EVERY = pytest.mark.parametrize(
+    ("architecture", "stride"),
+    [("SEUNet", 8), ("UNet", 8), ("TiantanCNN", 16), pytest.param("ResNet34UNet", 32, marks=requires_monai)],
+)
+
+
+@requires_monai
+def test_the_encoder_is_a_resnet_34():
+    encoder = build({"architecture": "ResNet34UNet", "width": 64}).encoder
+    layers = convolutions(encoder)
+    assert len([layer for layer in layers if layer.kernel_size != (1, 1)]) == 33  # the 34th is the classifier
+    assert [len(stage) for stage in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)] == [3, 4, 6, 3]
+    # torchvision's resnet34 has 21,284,672 without its classifier, of which 64 x 49 for each of two colours more
+    assert parameters(encoder) == 21_284_672 - 2 * 64 * 49
+
+
+@requires_monai
+def test_the_resnet_u_net_has_as_many_parameters_as_the_usual_one_and_ours_fits_into_20_mb():
+    # segmentation_models.pytorch: Unet("resnet34") for three colours has 24,436,369
+    assert parameters(build({"architecture": "ResNet34UNet"})) == 24_436_369 - 2 * 64 * 49
+    ours = parameters(build({"architecture": "ResNet34UNet", "width": 32}))
+    assert ours == 6_113_097
+    assert 2 * ours < 20e6
+
+
+@requires_monai
+def test_each_step_down_the_resnet_is_joined_on_the_way_up():
+    """With one of its first four feature maps changed, the answer changes."""
+    torch.manual_seed(0)
+    network = build({"architecture": "ResNet34UNet", "width": 4}).eval()
+    x = torch.randn(1, 1, 64, 64)
+    whole, encoder = network(x), network.encoder
+    for stage in (encoder.bn1, encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4):
+        hook = stage.register_forward_hook(lambda _, __, out: out * 0)
+        assert not torch.allclose(network(x), whole, atol=1e-6)
+        hook.remove()
+    assert torch.equal(network(x), whole)
+
+
+# All of them
+
+
+def test_every_architecture_is_known_by_its_name():
+    assert set(architectures()) == {"SEUNet", "UNet", "TiantanCNN", "ResNet34UNet"}
+    assert all(network.__name__ == name for name, network in architectures().items())
+
+
+@EVERY
+def test_one_picture_in_one_logit_out_on_any_multiple_of_the_stride(architecture, stride):
+    network = build({"architecture": architecture, "in_channels": 1, "out_channels": 1, "width": 4}).eval()
+    assert stride == network.STRIDE
+    assert network(torch.zeros(3, 1, 2 * stride, 5 * stride)).shape == (3, 1, 2 * stride, 5 * stride)
+    with pytest.raises(RuntimeError):
+        network(torch.zeros(1, 1, 2 * stride + stride // 2, 2 * stride))
+
+
+@EVERY
+def test_a_seed_makes_the_same_network_and_the_same_answer(architecture, stride):
+    x, answers = torch.randn(2, 1, 2 * stride, 2 * stride), []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        network = build({"architecture": architecture, "width": 8}).eval()
+        answers.append(network(x))
+        assert torch.equal(network(x), answers[-1])
+    assert torch.equal(answers[0], answers[1])
+    assert not torch.equal(answers[0], answers[2])
+
+
+@EVERY
+def test_every_weight_is_trained(architecture, stride):
+    network = build({"architecture": architecture, "width": 4})
+    network(torch.randn(2, 1, 2 * stride, 2 * stride)).square().mean().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())

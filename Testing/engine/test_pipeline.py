@@ -9,6 +9,8 @@ import torch
 from phantoms import OBLIQUE, ORIENTATIONS, oriented_affine, world
 from tiny_models import (
     ANATOMY_LABELS,
+    ARCHITECTURES,
+    BRAIN,
     FAR,
     LESION_LIMIT,
     NEAR,
@@ -21,9 +23,11 @@ from tiny_models import (
     requires_sample,
     sample_scan,
     sharp_head,
+    slices_for,
     threshold_network,
     write_bundle,
     write_models,
+    write_random_bundle,
 )
 
 import csvd.pipelines.wmh as pipeline
@@ -32,8 +36,8 @@ from csvd.bundle import Bundle, load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Image, axial_grid, read_image, write_image
 from csvd.measure.agreement import dice
-from csvd.pipelines.wmh import brain_slices, cortex_folds, segment_wmh, unsure_below
-from csvd.preprocessing import BACKGROUND, standardise
+from csvd.pipelines.wmh import cortex_folds, segment_wmh, slice_grid, unsure_below
+from csvd.preprocessing import BACKGROUND
 
 # Geometry: a head whose voxels are computed from their own place in the world, on every grid anew.
 
@@ -57,11 +61,11 @@ def soft_head(axes, signs, rotation, centre=SPOT, size_mm=SPOT_MM):
     return Image(voxels.astype(np.int16), affine)
 
 
-def known_anatomy(flair, **_):
-    """What a perfect anatomy model would find in ``soft_head``."""
+def known_anatomy(flair, whole=HEAD, **_):
+    """What a perfect anatomy model would find in ``soft_head``, or where ``whole`` is all of the brain."""
     grid = axial_grid(flair.grid, PIXEL_MM)
     x, y, z = world(grid.shape, grid.affine)
-    brain, horn = HEAD.holds(x, y, z), HORN.holds(x, y, z)
+    brain, horn = whole.holds(x, y, z), HORN.holds(x, y, z)
     masks = {"tissue": brain & ~horn, "brain": brain, "intracranial": brain, "lateral_ventricles": horn}
     masks["lesion_bearing"] = brain & ~horn
     shares = {group: np.where(masks[group], 255, 0).astype(np.uint8) for group in GROUPS}
@@ -78,10 +82,10 @@ class BundleOf(Bundle):
         return list(self.modules[:members])
 
 
-def bundle_of(*modules, canvas=(64, 72), in_plane_mm=PIXEL_MM):
+def bundle_of(*modules, canvas=(64, 72), in_plane_mm=PIXEL_MM, **preprocessing):
     card = {
         "id": "by-hand", "version": "0.0.1", "task": "wmh", "training": {}, "weights": [{"sha256": ""}] * len(modules),
-        "preprocessing": {"in_plane_mm": in_plane_mm, "canvas": canvas},
+        "preprocessing": preprocessing or {"in_plane_mm": in_plane_mm, "canvas": canvas},
     }  # fmt: skip
     return BundleOf(None, card, modules)
 
@@ -131,13 +135,13 @@ def test_the_networks_input_is_the_brain_over_its_median_and_background_elsewher
     flair = soft_head((0, 1, 2), (1, 1, 1), None)
     flair = flair.like(np.where(flair.voxels > 0, 640, 0))
     grid = axial_grid(flair.grid, PIXEL_MM)
-    stack = brain_slices(flair, known_anatomy(flair)[0], grid)
+    stack = slices_for(bundle_of(), flair, known_anatomy(flair)[0])
     x, y, z = world(grid.shape, grid.affine)
     deep = Ellipsoid(HEAD.centre, (45, 55, 50)).holds(x, y, z)
     far = ~Ellipsoid(HEAD.centre, (64, 74, 68)).holds(x, y, z)
     assert np.unique(stack[deep]).tolist() == pytest.approx([0.0])  # (1 - 1) / .25
     assert np.unique(stack[far]).tolist() == [BACKGROUND]
-    doubled = brain_slices(flair.like(flair.voxels * 2), known_anatomy(flair)[0], grid)
+    doubled = slices_for(bundle_of(), flair.like(flair.voxels * 2), known_anatomy(flair)[0])
     assert np.allclose(doubled, stack)
 
 
@@ -145,14 +149,14 @@ def test_what_is_far_brighter_than_the_brain_is_cut_off_at_four_times_its_median
     flair = soft_head((0, 1, 2), (1, 1, 1), None)
     voxels = np.where(flair.voxels > 0, 100, 0)
     voxels[30, 20:24, 12] = 30_000
-    stack = brain_slices(flair.like(voxels), known_anatomy(flair)[0], axial_grid(flair.grid, PIXEL_MM))
+    stack = slices_for(bundle_of(), flair.like(voxels), known_anatomy(flair)[0])
     assert stack.max() == pytest.approx((4 - 1) / 0.25)
 
 
 def test_a_brain_without_signal_is_refused():
     flair = soft_head((0, 1, 2), (1, 1, 1), None)
     with pytest.raises(InputError, match="no signal in the brain"):
-        brain_slices(flair.like(np.zeros_like(flair.voxels)), known_anatomy(flair)[0], axial_grid(flair.grid, PIXEL_MM))
+        slices_for(bundle_of(), flair.like(np.zeros_like(flair.voxels)), known_anatomy(flair)[0])
 
 
 # The whole walk with tiny bundles: pixels are not interpolated, so every number can be counted in the picture.
@@ -310,6 +314,130 @@ def test_the_input_is_not_changed(models):
     assert np.array_equal(head.voxels, before)
 
 
+# Models of other papers: each with its own slices and grey values, all with the same rules and measures after it.
+
+NATIVE = (80, 96)  # pixels of sharp_head, whose brain is 64 x 83 of them
+VUNO = {"matrix": [96, 96], "rule": "resize", "intensity": "min_max_255", "skull_strip": True}
+TIANTAN = {"matrix": [64, 96], "rule": "crop_or_resize", "intensity": "z_score", "skull_strip": False}
+PUBLISHED = {"SEUNet": {"in_plane_mm": 1.5, "canvas": [64, 80]}, "UNet": {"in_plane_mm": 1.5, "canvas": [64, 80]}}
+PUBLISHED |= {"ResNet34UNet": VUNO, "TiantanCNN": TIANTAN}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_runs_from_the_scan_to_the_result(models, architecture):
+    folder = write_random_bundle(models / "tiny", architecture, 2, preprocessing=PUBLISHED[architecture], threshold=0.2)
+    head = sharp_head()
+    result = segment_wmh(head, "tiny", device="cpu")
+    assert result.mask.shape == head.voxels.shape
+    assert np.isfinite(result.probability).all()
+    assert 0 < result.probability.max() <= 1
+    assert not result.probability[result.ventricles].any()
+    assert (result.parameters["model"], result.parameters["members"]) == ("tiny", 2)
+    origin = result.provenance["models"][0]
+    files = sorted(folder.glob("*.safetensors"))
+    assert (origin["id"], origin["version"]) == ("tiny", "0.0.1")
+    assert origin["sha256"] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+
+
+@pytest.mark.parametrize(
+    ("intensity", "limit"), [("brain_median", 1.625), ("min_max_255", 255 * LESION_LIMIT / (340 / 200))]
+)
+@pytest.mark.parametrize(
+    ("matrix", "rule"), [((72, 88), "crop_or_resize"), (NATIVE, "crop_or_resize"), (NATIVE, "resize")]
+)
+def test_on_the_native_pixels_every_model_finds_exactly_what_is_bright(models, intensity, limit, matrix, rule):
+    """A network that cuts grey values at 1.41 of the brain's median, in the unit that the card asks for."""
+    card = read_card(models / "wmh-seunet")
+    preprocessing = {"matrix": list(matrix), "rule": rule, "intensity": intensity}
+    networks = [threshold_network(slope=8.0 if intensity == "brain_median" else 0.5, limit=limit)]
+    write_bundle(models / "bright", networks, card["network"], preprocessing=preprocessing)
+    head = sharp_head()
+    result = segment_wmh(head, "bright", device="cpu")
+    lesions = inside(NEAR, head) | inside(FAR, head)
+    slices = lesions.any(axis=(0, 1))  # min_max_255 makes the brightest pixel of any slice 255, lesion or not
+    assert np.array_equal(result.mask[..., slices], lesions[..., slices])
+    assert intensity == "min_max_255" or not result.mask[..., ~slices].any()
+    assert result.warnings == segment_wmh(head, device="cpu").warnings
+
+
+def test_on_resized_pixels_the_volume_stays(models):
+    card = read_card(models / "wmh-seunet")
+    write_bundle(
+        models / "bright", [threshold_network()], card["network"], preprocessing=VUNO | {"intensity": "brain_median"}
+    )
+    head = sharp_head()
+    result = segment_wmh(head, "bright", device="cpu")
+    lesions = inside(NEAR, head) | inside(FAR, head)
+    assert value(result, "total_volume") == pytest.approx(lesions.sum() * 0.009, rel=0.1)
+    assert dice(result.mask, lesions) > 0.9
+
+
+def test_a_crop_that_would_cut_off_brain_becomes_a_resize_and_says_so(models):
+    card = read_card(models / "wmh-seunet")
+    crop = {"matrix": [64, 88], "rule": "crop_or_resize"}  # the brain just reaches beyond 64 pixels
+    write_bundle(models / "bright", [threshold_network()], card["network"], preprocessing=crop)
+    usual, wide = sharp_head(), sharp_head(brain=Ellipsoid(BRAIN.centre, (52, 62, 44)))
+    narrow, resized = (segment_wmh(head, "bright", device="cpu") for head in (usual, wide))
+    assert not [text for text in narrow.warnings if "64 x 88" in text]
+    assert np.array_equal(narrow.mask, inside(NEAR, usual) | inside(FAR, usual))
+    (told,) = [text for text in resized.warnings if "64 x 88" in text]
+    assert told.endswith("the slices were resized to 64 x 88 instead.")
+    assert dice(resized.mask, inside(NEAR, wide) | inside(FAR, wide)) > 0.85
+
+
+SLICES = {
+    "512 is cropped": ((512, 512), 0.5, (0.5, 0.5)),
+    "384 is left alone": ((384, 384), 0.6, (0.6, 0.6)),
+    "256 is resized": ((256, 256), 0.9, (0.6, 0.6)),
+    "320 x 384 is resized": ((320, 384), 0.6, (0.5, 0.6)),
+    "200 x 180 is resized": ((200, 180), 1.152, (0.6, 0.54)),
+}
+
+
+@pytest.mark.parametrize(("native", "pixel_mm", "seen_mm"), SLICES.values(), ids=SLICES)
+def test_slices_of_384_pixels_and_more_are_cropped_and_smaller_ones_resized(native, pixel_mm, seen_mm):
+    shape = (*native, 5)
+    affine = oriented_affine((0, 1, 2), (-1, -1, 1), (pixel_mm, pixel_mm, 20), shape, centre_mm=HEAD.centre)
+    flair = Image(np.zeros(shape, np.int16), affine)
+    bundle = bundle_of(matrix=[384, 384], rule="crop_or_resize")
+    small = Ellipsoid(HEAD.centre, (40, 45, 40))
+    grid, told = slice_grid(flair, known_anatomy(flair, small)[0], bundle)
+    assert grid.shape == (384, 384, 5)
+    assert grid.spacing_mm == pytest.approx((*seen_mm, 20))
+    assert told == []
+
+
+def test_a_whole_head_is_shown_with_its_scalp_and_in_z_scores_of_each_slice_with_brain():
+    flair = soft_head((0, 1, 2), (1, 1, 1), None)
+    flair = flair.like(flair.voxels + 300)  # air and scalp are not 0
+    native = flair.voxels.shape[:2]
+    anatomy, _ = known_anatomy(flair, Ellipsoid(HEAD.centre, (40, 45, 30)))
+    options = {"matrix": list(native), "rule": "resize", "intensity": "z_score"}
+    whole, stripped = (slices_for(bundle_of(**options, skull_strip=strip), flair, anatomy) for strip in (False, True))
+    with_brain = anatomy.mask("brain", flair.grid).any(axis=(0, 1))
+    assert 0 < np.count_nonzero(with_brain) < flair.voxels.shape[2]
+    for stack in (whole, stripped):
+        assert not stack[..., ~with_brain].any()
+        assert stack[..., with_brain].mean(axis=(0, 1)) == pytest.approx(0, abs=1e-4)
+        assert stack[..., with_brain].std(axis=(0, 1)) == pytest.approx(1, abs=1e-4)
+    middle = flair.voxels.shape[2] // 2
+    voxels = flair.voxels[..., middle].astype(float)
+    assert np.allclose(whole[..., middle], (voxels - voxels.mean()) / voxels.std(), atol=1e-3)
+    assert np.unique(stripped[:3, :, middle]).size == 1
+
+
+@pytest.mark.parametrize("rule", ["resize", "crop_or_resize"])
+@pytest.mark.parametrize(("axes", "signs", "rotation"), [*ORIENTED[::9], *ORIENTED[-2:]])
+def test_on_a_matrix_too_a_lesion_is_found_at_its_own_place(monkeypatch, axes, signs, rotation, rule):
+    monkeypatch.setattr(pipeline, "find_anatomy", known_anatomy)
+    flair = soft_head(axes, signs, rotation)
+    bundle = bundle_of(threshold_network(), matrix=[47, 48] if rule == "crop_or_resize" else [64, 72], rule=rule)
+    grid, _ = slice_grid(flair, known_anatomy(flair)[0], bundle)
+    result = segment_wmh(flair, bundle, device="cpu")
+    assert centroid_mm(result.mask, flair.affine) == pytest.approx(SPOT, abs=TOLERANCE_MM)
+    assert np.diag(grid.affine[:3, :3]).min() > 0
+
+
 # With the trained models.
 
 
@@ -361,7 +489,7 @@ FOLD_AT, LESION_AT, NEAR_VENTRICLE_AT = (15, 30), (45, 30), (30, 39)
 
 
 def folded_brain(brightness, coil=0.0):
-    """Stack, anatomy and grid; ``brightness`` maps the middle (i, j) of a 5 x 5 pixel blob to its level over 1."""
+    """Brain, anatomy and grid; ``brightness`` maps the middle (i, j) of a 5 x 5 pixel blob to its level over 1."""
     shape, affine = (61, 61, 6), np.diag([2.0, 2.0, 5.0, 1.0])
     grid = Image(np.zeros(shape), affine).grid
     i, j, _ = np.indices(shape)
@@ -376,8 +504,7 @@ def folded_brain(brightness, coil=0.0):
     relative *= 1 + coil * (i - 30) / 30  # one side nearer to the coil
     shares = dict.fromkeys(GROUPS, np.where(labels > 0, 255, 0).astype(np.uint8))
     shares["lateral_ventricles"] = np.where(ventricle, 255, 0).astype(np.uint8)
-    stack = standardise(np.where(labels > 0, relative, 0).astype(np.float32))
-    return stack, Anatomy(grid, ANATOMY_LABELS, labels, shares), grid
+    return relative.astype(np.float32), Anatomy(grid, ANATOMY_LABELS, labels, shares), grid
 
 
 def found(probabilities, rim=0.0):
@@ -390,8 +517,8 @@ def found(probabilities, rim=0.0):
 
 
 def still_there(brightness, probability, coil=0.0):
-    stack, anatomy, grid = folded_brain(brightness, coil)
-    kept = np.where(cortex_folds(probability, stack, anatomy, grid, 0.5), 0, probability)
+    brain, anatomy, grid = folded_brain(brightness, coil)
+    kept = np.where(cortex_folds(probability, brain, anatomy, grid, 0.5), 0, probability)
     return {at for at in brightness if kept[(*at, 2)] > 0}, kept
 
 
@@ -432,10 +559,10 @@ def test_a_lesion_keeps_its_faint_rim():
 
 
 def test_without_candidates_or_cortex_nothing_is_a_fold():
-    stack, anatomy, grid = folded_brain({})
-    assert not cortex_folds(found({}), stack, anatomy, grid, 0.5).any()
+    brain, anatomy, grid = folded_brain({})
+    assert not cortex_folds(found({}), brain, anatomy, grid, 0.5).any()
     no_cortex = replace(anatomy, labels=np.zeros_like(anatomy.labels))
-    assert not cortex_folds(found({FOLD_AT: 0.9}), stack, no_cortex, grid, 0.5).any()
+    assert not cortex_folds(found({FOLD_AT: 0.9}), brain, no_cortex, grid, 0.5).any()
 
 
 def test_a_candidate_of_which_no_vote_is_sure_falls_below_the_threshold_with_all_its_voxels():

@@ -7,6 +7,7 @@ interpolated, so masks and volumes can be worked out by hand.
 
 import functools
 import hashlib
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ from safetensors.torch import save
 
 from csvd.anatomy import find_anatomy
 from csvd.bundle import available_models, load_bundle
-from csvd.image import Image, axial_grid, read_image
+from csvd.image import Image, read_image
 from csvd.networks import build
-from csvd.pipelines.wmh import brain_slices
+from csvd.pipelines.wmh import network_slices, relative_slices, slice_grid
 from csvd.preprocessing import BACKGROUND
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,10 @@ ANATOMY_LABELS = (
 requires_models = pytest.mark.skipif(
     not {"anatomy", "wmh-seunet"} <= set(available_models()), reason="the trained models are not in Resources/Models"
 )
+requires_monai = pytest.mark.skipif(
+    importlib.util.find_spec("monai") is None, reason="MONAI is an extra: pip install csvd[resnet]"
+)
+ARCHITECTURES = ["SEUNet", "UNet", "TiantanCNN", pytest.param("ResNet34UNet", marks=requires_monai)]
 requires_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample scan is not in Resources/SampleData")
 
 PIXEL_MM = 1.5
@@ -107,6 +112,13 @@ def write_card(folder, card):
     (folder / "model.json").write_text(json.dumps(card))
 
 
+def write_random_bundle(folder, architecture, members=1, **changes):
+    """A lesion bundle of small networks with random weights."""
+    torch.manual_seed(0)
+    description = {"architecture": architecture, "in_channels": 1, "out_channels": 1, "width": 4}
+    return write_bundle(folder, [build(description).eval() for _ in range(members)], description, **changes)
+
+
 def read_card(folder):
     return json.loads((folder / "model.json").read_text())
 
@@ -167,4 +179,10 @@ def sample_scan():
 def sample_slices():
     """Input of the lesion networks, (R, A, S), and the value of its empty voxels."""
     flair, anatomy = sample_scan()
-    return brain_slices(flair, anatomy, axial_grid(flair.grid, load_bundle("wmh-seunet").in_plane_mm)), BACKGROUND
+    return slices_for(load_bundle("wmh-seunet"), flair, anatomy), BACKGROUND
+
+
+def slices_for(bundle, flair, anatomy):
+    """What the networks of ``bundle`` are shown of a scan, (R, A, S)."""
+    grid, _ = slice_grid(flair, anatomy, bundle)
+    return network_slices(*relative_slices(flair, anatomy, grid), bundle)

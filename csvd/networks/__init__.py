@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+# What pip is asked for where an architecture needs a package that the others do without: {import name: requirement}.
+EXTRA_PACKAGES = {"ResNet34UNet": {"monai": "monai>=1.6.1"}}
+
 
 def architectures() -> dict[str, type]:
     """Architectures by the name that a model bundle uses."""
+    from .resnet34unet import ResNet34UNet
     from .seunet import SEUNet, UNet
+    from .tiantan import TiantanCNN
 
-    return {"SEUNet": SEUNet, "UNet": UNet}
+    return {network.__name__: network for network in (SEUNet, UNet, ResNet34UNet, TiantanCNN)}
 
 
 def build(description: dict):

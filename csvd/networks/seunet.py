@@ -14,24 +14,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .ushape import UShape
+
 LEVELS = 4  # three down-sampling steps (paper)
 CONVOLUTIONS_PER_LEVEL = 3  # paper
 GATE_REDUCTION = 16  # published code
 GATE_MIN_CHANNELS = 4  # choice: a gate of one or two channels, at small widths, cannot select
-
-
-class ConvBlock(nn.Sequential):
-    """``CONVOLUTIONS_PER_LEVEL`` times 3x3 convolution, batch norm, ReLU: (B, C_in, H, W) -> (B, C_out, H, W)."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        layers: list[nn.Module] = []
-        for i in range(CONVOLUTIONS_PER_LEVEL):
-            layers += [
-                nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1, bias=False),
-                nn.BatchNorm2d(out_channels),
-                nn.ReLU(inplace=True),
-            ]
-        super().__init__(*layers)
 
 
 class SqueezeExcitation(nn.Module):
@@ -51,43 +39,22 @@ class SqueezeExcitation(nn.Module):
         return x * self.gate(x.mean(dim=(2, 3)))[:, :, None, None]
 
 
-class UNet(nn.Module):
+class UNet(UShape):
     """Plain 2D U-Net with the SE-UNet's shape and no gates, the paper's comparison.
 
-    Parameters
-    ----------
-    in_channels, out_channels
-        Input sequences and output logits per pixel.
-    width
-        Channels of the first level, doubled at every level; the published network has 32.
-
-    ``forward`` maps (B, in_channels, H, W) to logits (B, out_channels, H, W); H and W are multiples of ``STRIDE``.
+    ``in_channels`` and ``out_channels`` are input sequences and output logits per pixel; ``width`` is the channels of
+    the first level, doubled at every level; the published network has 32.
     """
 
     STRIDE = 2 ** (LEVELS - 1)
-    squeeze = False
+    gate = nn.Identity
 
     def __init__(self, in_channels: int = 1, out_channels: int = 1, width: int = 32):
-        super().__init__()
         channels = [width * 2**level for level in range(LEVELS)]
-        self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in zip([in_channels, *channels], channels, strict=False))
-        self.gates = nn.ModuleList(SqueezeExcitation(c) if self.squeeze else nn.Identity() for c in channels)
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in channels[:-1])
-        self.decoder = nn.ModuleList(ConvBlock(2 * c, c) for c in channels[:-1])
-        self.head = nn.Conv2d(width, out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        skips = []
-        for level, (block, gate) in enumerate(zip(self.encoder, self.gates, strict=True)):
-            x = gate(block(x if level == 0 else self.pool(x)))
-            skips.append(x)
-        for level in reversed(range(LEVELS - 1)):
-            x = self.decoder[level](torch.cat([skips[level], self.up[level](x)], dim=1))
-        return self.head(x)
+        super().__init__(in_channels, out_channels, channels, CONVOLUTIONS_PER_LEVEL, self.gate)
 
 
 class SEUNet(UNet):
     """U-Net with a squeeze-and-excitation gate after every encoder block (Kim et al., AJNR 2024)."""
 
-    squeeze = True
+    gate = SqueezeExcitation

@@ -8,6 +8,8 @@ Where we leave the paper: slices are resampled to a fixed pixel size and not to 
 whatever the field of view; the brain comes from our anatomy network and not from a grey level of 30; its median stands
 for the histogram's peak; a lesion must lie where white matter, deep grey or brain stem is near, outside the ventricles,
 and away from them it must be brighter than this scan's own cortex; the threshold is the bundle's.
+
+The networks of other papers take the same walk with their own step 3, which their bundle's card describes.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from ..anatomy import Anatomy, find_anatomy
 from ..bundle import Bundle, load_bundle
 from ..checks import check_flair
 from ..errors import InputError
-from ..image import Grid, Image, axial_grid, resample
+from ..image import Grid, Image, axial_grid, cropped_grid, resample, resized_grid
 from ..inference import Predictor
 from ..measure.clusters import Clusters
 from ..measure.zones import FARTHEST_MM, ventricle_distance
-from ..preprocessing import BACKGROUND, relative_to_brain, standardise
+from ..preprocessing import BACKGROUNDS, SCALINGS
 from ..result import Result
 
 MODEL = "wmh-seunet"
@@ -96,11 +98,12 @@ def segment_wmh(
     )
     located = time.monotonic()
 
-    grid = axial_grid(flair.grid, bundle.in_plane_mm)
-    stack = brain_slices(flair, anatomy, grid)
-    predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
-    probability = predictor(stack, BACKGROUND, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
-    probability[cortex_folds(probability, stack, anatomy, grid, bundle.threshold)] = 0
+    grid, exceptions = slice_grid(flair, anatomy, bundle)
+    head, brain = relative_slices(flair, anatomy, grid)
+    stack, background = network_slices(head, brain, bundle), BACKGROUNDS[bundle.intensity]
+    predictor = Predictor(bundle.networks(members), None if bundle.matrix else bundle.canvas, device, mirror)
+    probability = predictor(stack, background, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
+    probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
     probability = unsure_below(probability, bundle.threshold)
     probability = resample(probability, grid, flair.grid) * anatomy.lesion_share(flair.grid)
     ventricles = anatomy.mask("lateral_ventricles", flair.grid)
@@ -115,7 +118,7 @@ def segment_wmh(
         threshold=bundle.threshold if threshold is None else threshold,
         pv_distance_mm=pv_distance_mm,
         pv_rule=pv_rule,
-        warnings=[*warnings, *doubts, *predictor.warnings],
+        warnings=[*warnings, *doubts, *exceptions, *predictor.warnings],
         parameters={"model": bundle.id, "members": members or bundle.members, "mirror": mirror},
         provenance={"models": [bundle.provenance, anatomy.model], "device": str(predictor.device)},
     )
@@ -124,8 +127,29 @@ def segment_wmh(
     return result
 
 
-def brain_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> np.ndarray:
-    """The brain alone on ``grid``, scaled by its median and standardised: float32, ``BACKGROUND`` outside."""
+def slice_grid(flair: Image, anatomy: Anatomy, bundle: Bundle) -> tuple[Grid, list[str]]:
+    """The grid on which the networks of ``bundle`` see the slices, and a sentence where it is not the published one.
+
+    A centre crop that would cut off brain is not made: the slices are resized whole then, as smaller ones are.
+    """
+    if bundle.matrix is None:
+        return axial_grid(flair.grid, bundle.in_plane_mm), []
+    resized = resized_grid(flair.grid, bundle.matrix)
+    cropped = cropped_grid(flair.grid, bundle.matrix) if bundle.rule == "crop_or_resize" else None
+    if cropped is None:
+        return resized, []
+    covered = resample(np.ones(cropped.shape, bool), cropped, anatomy.grid, order=0)
+    if (anatomy.mask("brain", anatomy.grid) & ~covered).any():
+        pixels = " x ".join(map(str, bundle.matrix))
+        return resized, [
+            f"The middle {pixels} pixels of the slices, which {bundle.id} is made for, do not hold the whole brain: "
+            f"the slices were resized to {pixels} instead."
+        ]
+    return cropped, []
+
+
+def relative_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Whole head and brain alone on ``grid``: float32, 1 is the brain's median, 4 the most; 0 outside the brain."""
     voxels = resample(flair.voxels, flair.grid, grid)
     level = float(np.median(voxels[anatomy.mask("tissue", grid)]))
     if not level > 0:  # nan where no tissue was found
@@ -134,26 +158,34 @@ def brain_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> np.ndarray:
         )
     sigma = BRAIN_EDGE_MM / np.array(grid.spacing_mm[:2])
     brain = ndimage.gaussian_filter(anatomy.mask("brain", grid).astype(np.float32), (*sigma, 0)) > BRAIN_EDGE
-    relative = np.where(brain, (voxels / level).clip(0, 4), 0)
-    return standardise(relative.astype(np.float32))
+    head = (voxels / level).clip(0, 4).astype(np.float32)
+    return head, np.where(brain, head, np.float32(0))
+
+
+def network_slices(head: np.ndarray, brain: np.ndarray, bundle: Bundle) -> np.ndarray:
+    """Input of the networks, (R, A, S), from the output of ``relative_slices``; slices without brain are background."""
+    seen = np.ascontiguousarray((brain if bundle.skull_strip else head).transpose(2, 0, 1))
+    stack = SCALINGS[bundle.intensity](seen)
+    stack[~brain.any(axis=(0, 1))] = BACKGROUNDS[bundle.intensity]
+    return stack.transpose(1, 2, 0)
 
 
 def cortex_folds(
-    probability: np.ndarray, stack: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float
+    probability: np.ndarray, brain: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float
 ) -> np.ndarray:
     """Candidates of ``probability`` on ``grid`` that are folds of cortex and no lesions: bool.
 
     A candidate is a 26-connected cluster from ``threshold`` on, or one from ``FAINT`` on without any such core. It is
-    a fold when it keeps ``NO_CORTEX_MM`` from the lateral ventricles and is on average, in ``stack`` (the output of
-    ``brain_slices``), no brighter than ``ABOVE_CORTEX`` times the scan's thick cortex.
+    a fold when it keeps ``NO_CORTEX_MM`` from the lateral ventricles and is on average, in ``brain`` (of
+    ``relative_slices``), no brighter than ``ABOVE_CORTEX`` times the scan's thick cortex.
     """
     folds = np.zeros(probability.shape, bool)
     candidates = probability >= min(FAINT, threshold)
     cortex = resample(anatomy.labels == anatomy.names.index("cortex"), anatomy.grid, grid, order=0)
-    cortex &= stack != BACKGROUND
+    cortex &= brain > 0
     if not (cortex.any() and candidates.any()):
         return folds
-    brightness = over_local_level(relative_to_brain(stack), ~candidates, grid)
+    brightness = over_local_level(brain, ~candidates, grid)
     brightest = ABOVE_CORTEX * np.percentile(brightness[cortex], CORTEX_PERCENTILE)
     distance_mm = ventricle_distance(anatomy.mask("lateral_ventricles", grid), grid.spacing_mm)
     for level in (threshold, FAINT):
