@@ -222,15 +222,20 @@ class WMHSegmenterLogic(ScriptedLoadableModuleLogic):
                 cards[model] = card
         return cards
 
-    def missingPackages(self):
-        """Requirements of Python packages that a run needs and this Slicer has not."""
-        return [requirement for name, requirement in PACKAGES.items() if importlib.util.find_spec(name) is None]
+    def missingPackages(self, model=MODEL):
+        """Requirements of Python packages that a run of this model needs and this Slicer has not."""
+        from csvd.networks import EXTRA_PACKAGES
 
-    def installPackages(self):
+        card = self.models().get(model, {})
+        needed = PACKAGES | EXTRA_PACKAGES.get(card.get("network", {}).get("architecture"), {})
+        return [requirement for name, requirement in needed.items() if importlib.util.find_spec(name) is None]
+
+    def installPackages(self, model=MODEL):
         """Install what is missing, after asking; returns a sentence for the user."""
-        missing = self.missingPackages()
+        missing = self.missingPackages(model)
         torch = [requirement for requirement in missing if requirement.startswith("torch")]
-        others = [requirement for requirement in missing if requirement not in torch]
+        extras = [requirement for requirement in missing if requirement not in PACKAGES.values()]
+        others = [requirement for requirement in missing if requirement not in (*torch, *extras)]
         if others:
             slicer.packaging.pip_ensure(others, requester="WMHSegmenter")
         if torch:
@@ -244,8 +249,10 @@ class WMHSegmenterLogic(ScriptedLoadableModuleLogic):
             PyTorchUtils.PyTorchUtilsLogic().installTorch(
                 askConfirmation=True, torchVersionRequirement=torch[0].removeprefix("torch")
             )
+        if extras:  # after torch, since MONAI would bring another build of it
+            slicer.packaging.pip_ensure(extras, requester="WMHSegmenter")
         importlib.invalidate_caches()
-        left = self.missingPackages()
+        left = self.missingPackages(model)
         return _("Still missing: {names}.").format(names=", ".join(left)) if left else _("Everything is installed.")
 
 

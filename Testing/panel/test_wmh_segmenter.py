@@ -19,7 +19,15 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing
 pytest.importorskip("torch")
 
 from nodes import add_volume, result_of  # noqa: E402
-from tiny_models import FAR, NEAR, inside, sharp_head, write_models  # noqa: E402
+from tiny_models import (  # noqa: E402
+    FAR,
+    NEAR,
+    inside,
+    requires_monai,
+    sharp_head,
+    write_models,
+    write_random_bundle,
+)
 
 from csvd.errors import Cancelled  # noqa: E402
 from csvd.result import Result  # noqa: E402
@@ -643,6 +651,34 @@ def test_missing_packages_are_shown_with_a_button(models, monkeypatch, load_pane
     assert ui.messageLabel.text == "Everything is installed."
     assert not ui.installFrame.visible
     assert ui.applyButton.enabled
+
+
+@pytest.fixture
+def more_models(tmp_path, monkeypatch):
+    """Two models for WMH beside the usual one."""
+    write_models(tmp_path)
+    write_random_bundle(tmp_path / "wmh-resnet", "ResNet34UNet", title="A ResNet")
+    write_random_bundle(tmp_path / "wmh-tiantan", "TiantanCNN", title="A CNN")
+    monkeypatch.setenv("CSVD_MODELS", str(tmp_path))
+
+
+@requires_monai
+def test_every_model_for_wmh_can_be_chosen_and_brings_its_own_packages(more_models, monkeypatch, load_panel, flair):
+    real = __import__("importlib").util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "monai" else real(name, *a))
+    panel = load_panel(MODULE).panel
+    ui = panel.ui
+    ui.flairSelector.setCurrentNode(flair)
+    listed = {ui.modelComboBox.itemText(n): n for n in range(ui.modelComboBox.count)}
+    assert {"Tiny wmh", "A ResNet", "A CNN"} <= set(listed)
+    assert "Tiny anatomy" not in listed
+    for title, needed in (("A CNN", False), ("A ResNet", True), ("Tiny wmh", False), ("A ResNet", True)):
+        ui.modelComboBox.setCurrentIndex(listed[title])
+        assert (ui.installFrame.visible, ui.applyButton.enabled) == (needed, not needed)
+    assert panel.parameters.model == "wmh-resnet"
+    assert "monai>=1.6.1" in ui.installLabel.text
+    ui.installButton.click()
+    assert slicer.packaging.calls == [("pip_ensure", {"requirements": ["monai>=1.6.1"], "requester": "WMHSegmenter"})]
 
 
 def test_every_control_has_a_tooltip(ui):

@@ -35,7 +35,9 @@ class Panel(VTKObservationMixin):
         self._gui_tag, self._seen, self._writing = None, {}, False
         self._edit_timer = self._pause(parent, self._follow_edit)
         self._settings_timer = self._pause(parent, self._follow_settings)
-        self.run = RunSection(ui, logic, parent, self._start_run, self._show_run, self._reason_not_to_run)
+        self.run = RunSection(
+            ui, logic, parent, self._start_run, self._show_run, self._reason_not_to_run, self._chosen_model
+        )
         self.results = ResultsView(ui)
         self.review = ReviewSection(ui, parent, self._change)
         self.display = Display()
@@ -112,6 +114,7 @@ class Panel(VTKObservationMixin):
         changed = {name for name in now if name not in before or now[name] != before[name]}
         if "model" in changed:
             self.ui.modelComboBox.setCurrentIndex(self.ui.modelComboBox.findData(p.model))
+            self.run.show_missing()
         if "settings" in changed:
             self.ui.thresholdSlider.value = p.threshold
             self._settings_timer.start()
@@ -161,6 +164,9 @@ class Panel(VTKObservationMixin):
         if not self.ui.modelComboBox.count:
             return _("No model was found: install SmallVesselDisease again")
         return "" if self.parameters.flair is not None else _("Choose a FLAIR volume first")
+
+    def _chosen_model(self):
+        return "" if self.parameters is None else self.parameters.model
 
     def _start_run(self):
         p, nodes = self.parameters, find(self.parameters.flair)

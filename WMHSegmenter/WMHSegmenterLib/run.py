@@ -17,11 +17,12 @@ class RunSection:
     start: () -> the computation to run, or None when the user thought better of it; may raise CsvdError.
     done: called with the Result, on the main thread; may raise CsvdError.
     reason: () -> why there is nothing to run, or "".
+    model: () -> id of the chosen model, or "".
     """
 
-    def __init__(self, ui, logic, parent, start, done, reason):
+    def __init__(self, ui, logic, parent, start, done, reason, model):
         self.ui, self.logic = ui, logic
-        self._start, self._done, self._reason = start, done, reason
+        self._start, self._done, self._reason, self._model = start, done, reason, model
         self._refusal, self._steps, self._began = "", set(), 0.0
         run_timer, check_timer = qt.QTimer(parent), qt.QTimer(parent)
         self.runner = Runner(run_timer, self._on_done, self.show_error, self._on_progress)
@@ -33,7 +34,7 @@ class RunSection:
         ui.progressBar.visible = ui.logText.visible = False
         self._say_of_volume("")
         self.show_message("")
-        self._show_missing()
+        self.show_missing()
 
     # The volume
 
@@ -77,7 +78,7 @@ class RunSection:
             button.text, button.toolTip = _("Cancel"), _("Stop; the scene stays as it was before the run")
             return
         reason = self._reason()
-        if self.logic.missingPackages():
+        if self.logic.missingPackages(self._model()):
             reason = _("Install the missing Python packages first")
         reason = reason or self._refusal
         button.enabled = not reason
@@ -150,15 +151,16 @@ class RunSection:
 
     # Packages
 
-    def _show_missing(self):
-        missing = self.logic.missingPackages()
+    def show_missing(self):
+        """Offer to install what the chosen model needs; nothing if it is all there."""
+        missing = self.logic.missingPackages(self._model())
         self.ui.installFrame.visible = bool(missing)
         self.ui.installLabel.text = _("To find lesions, these Python packages are needed: {names}.").format(
             names=", ".join(missing)
         )
+        self.update_apply()
 
     def _on_install(self):
         with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-            self.show_message(self.logic.installPackages())
-        self._show_missing()
-        self.update_apply()
+            self.show_message(self.logic.installPackages(self._model()))
+        self.show_missing()
