@@ -10,6 +10,14 @@ BRAIN_SCALE = 0.25  # choice: of the order of the spread of brain voxels around 
 BRIGHTEST = 255.0
 # Choice, in brain medians: a slice whose grey values differ by less than this shows nothing, and is not blown up.
 LEAST_CONTRAST = 1e-3
+# The brain window of CT (Alamoudi et al., medRxiv 2026.03.10.26348006); files whose negative values were cut to 0 and
+# all that is written around a head look alike in it. nnU-Net would cut at the lesions' percentiles, about 0 to 45 HU,
+# Ryu et al. (Brain Behav 2025) at -1000 to 1000 HU, where leukoaraiosis is a hundredth of the range.
+WINDOW_HU = (0.0, 80.0)
+BRAIN_HU, SPREAD_HU = (
+    30.0,
+    10.0,
+)  # mean and SD of the elderly CT template in that window, rounded (docs/synthetic_ct.md)
 FOREGROUND_LEVEL = 0.5  # choice: leaves room for what is twice as bright as the mean before clipping at 2
 HIGHEST = 2.0
 
@@ -62,3 +70,12 @@ def foreground_scaled(image):
     foreground = image[image > image.mean()]
     level = float(foreground.mean()) if len(foreground) else 1.0
     return (image * (FOREGROUND_LEVEL / max(level, 1e-6))).clip(0, HIGHEST)
+
+
+def hounsfield_window(hu, low=WINDOW_HU[0], high=WINDOW_HU[1]):
+    """CT in HU -> network input: cut at ``low`` and ``high``, then minus 30 HU, over 10 HU.
+
+    Brain comes out with mean 0 and standard deviation 1, nearly. The constants are fixed where nnU-Net and Ryu et al.
+    take each scan's own, so that a HU means the same everywhere; stripped slices hold ``low`` outside the brain.
+    """
+    return (hu.clip(low, high) - BRAIN_HU) / SPREAD_HU

@@ -46,6 +46,7 @@ class Settings:
     cortex: tuple[float, float] = (1.0, 1.35)  # cortex / white matter
     folds: float = 0.8  # share of slabs whose cortex folds deeper than in the map, where the map says white matter
     healthy: float = 0.18  # share of slabs without any lesion
+    infarct: float = 0.1  # share of slabs with an infarct
     real: float = 0.4  # share of slabs laid through real unlabelled scans, where there are any
     priors: dict[str, float] = field(
         default_factory=lambda: {"halo": 0.6, "confluent": 0.4, "punctate": 0.55, "map": 0.25, "shape": 0.55}
@@ -307,7 +308,7 @@ class Generator:
         """How far each point lies inside an infarct of the cortex and what is under it, mm; -9 in most slabs: (N,)."""
         depth = torch.full(slab.tissue.shape, -9.0, device=self.device)
         cortex = (slab.tissue == CODE["cortex"]).nonzero()
-        if self.rng.random() < 0.9 or not len(cortex):
+        if self.rng.random() < 1 - self.settings.infarct or not len(cortex):
             return depth
         centre = slab.points[:, cortex[self.rng.integers(len(cortex))]]
         radius = self.uniform(6, 32)

@@ -13,6 +13,7 @@ import copy
 import csv
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from safetensors.torch import load_file, save_file
 
 from csvd.bundle import load_bundle
 from csvd.networks import build
-from csvd.preprocessing import SCALINGS
+from csvd.preprocessing import SCALINGS, hounsfield_window
 
+from .ct import CTGenerator, CTSettings
 from .heads import load_heads, load_lesion_shapes
 from .recipe import HERE, read_recipe
 from .scans import load_scans
@@ -61,7 +63,26 @@ def anatomy_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tens
     return F.cross_entropy(logits, target) + 1 - dice.mean(), float(soft_dice(hard, one_hot, (0, 2, 3))[1:].mean())
 
 
-TASKS = {"wmh": (Generator.flair, wmh_loss), "anatomy": (Generator.anatomy, anatomy_loss)}
+def ct_loss(logits: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """``wmh_loss``; of several levels, finest first, their mean with weights 1, 1/2, 1/4 ... (nnU-Net).
+
+    A coarse pixel is lesion where any pixel in it is, as small lesions would be lost otherwise. The second value is
+    that of the finest level.
+    """
+    levels = [logits] if isinstance(logits, torch.Tensor) else logits
+    weights = [0.5**n for n in range(len(levels))]
+    results = [wmh_loss(level, F.adaptive_max_pool2d(target, level.shape[-2:])) for level in levels]
+    loss = sum(weight * loss for weight, (loss, _) in zip(weights, results, strict=True)) / sum(weights)
+    return loss, results[0][1]
+
+
+TASKS = {
+    "wmh": (Generator.flair, wmh_loss),
+    "anatomy": (Generator.anatomy, anatomy_loss),
+    "ct": (CTGenerator.ct, ct_loss),
+}
+GENERATORS = {"ct": (CTGenerator, CTSettings)}  # of the other tasks: Generator and Settings
+PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -88,9 +109,10 @@ def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) ->
             data, HERE / "cache" / "scans", load_bundle(ship(recipe["teacher"], HERE / "runs" / "bundles"))
         )
     heads, shapes = (subset(items, share, recipe["seed"]) for items in (heads, shapes))
-    settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()})
+    kind, settings = GENERATORS.get(recipe["task"], (Generator, Settings))
+    settings = settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()})
     heads, shapes, scans = ([item.to(device) for item in items] for items in (heads, shapes, scans))
-    return Generator(heads, shapes, box, settings, seed, device, scans)
+    return kind(heads, shapes, box, settings, seed, device, scans)
 
 
 def start_log(log: Path, first: int) -> float:
@@ -121,7 +143,7 @@ def draw_curve(log: Path) -> None:
 def train(recipe: dict, data: Path, device: torch.device) -> Path:
     draw, loss_of = TASKS[recipe["task"]]
     options = recipe.get("draw", {})
-    prepare = SCALINGS[recipe["intensity"]] if "intensity" in recipe else lambda image: image
+    prepare = PREPARE[recipe["intensity"]] if "intensity" in recipe else lambda image: image
     run = HERE / "runs" / recipe["name"]
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe["seed"])

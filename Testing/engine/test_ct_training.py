@@ -1,0 +1,414 @@
+"""The synthetic head CTs that the leukoaraiosis networks learn from: tissues, disease, scanner, pairs, training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy import ndimage
+from torch import nn
+
+from csvd.image import Grid, resample
+from csvd.measure.agreement import dice
+from csvd.preprocessing import hounsfield_window
+
+pytest.importorskip("training.heads", reason="training is not beside the tests")
+
+from training import ct_physics, heads, recipe, ship, synthesis, train
+from training.ct import CTGenerator, CTSettings, Stack, nod, whole_height
+from training.ct_physics import AIR_HU, draw_scanner, expose, stored, tissue_hu, with_skull
+from training.heads import CODE, STEP_MM, Head
+from training.synthesis import Generator, Settings
+
+SHAPE = (120, 150, 110)
+FLAIR_MEANS = (0.21821, 0.1445, 0.33032, 0.08909, 0.33913, 0.20816)
+SMALL = {"shape": (96, 112), "pixel_mm": 1.5}
+ILL = {
+    "healthy": 0.0,
+    "infarct": 0.0,
+    "priors": {"halo": 0.0, "confluent": 0.0, "punctate": 0.0, "map": 1.0, "shape": 0},
+}
+WELL = {"healthy": 1.0, "infarct": 0.0}
+
+
+def ball(centre, radii):
+    square = sum(
+        ((torch.arange(n).float() - c) / r).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2
+        for axis, (n, c, r) in enumerate(zip(SHAPE, centre, radii, strict=True))
+    )
+    return square < 1
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Skin, bone, fluid, cortex and white matter as shells; two ventricles, plexus in one, and a third."""
+    tissue = torch.zeros(SHAPE, dtype=torch.uint8)
+    for name, margin in (("skin", 12), ("bone", 8), ("csf", 4), ("cortex", 0), ("white_matter", -5)):
+        tissue[ball((60, 76, 55), (44 + margin, 58 + margin, 40 + margin))] = CODE[name]
+    for side in (-12, 12):
+        tissue[ball((60 + side, 76, 58), (7, 22, 12))] = CODE["lateral_ventricle"]
+    tissue[ball((48, 70, 58), (3, 6, 5))] = CODE["choroid_plexus"]
+    tissue[ball((60, 80, 44), (3, 10, 6))] = CODE["third_ventricle"]
+    targets = ([CODE["lateral_ventricle"], CODE["choroid_plexus"]], [CODE["cortex"], CODE["csf"]])
+    distances = [torch.from_numpy(heads.distance_bytes(np.isin(tissue.numpy(), codes))) for codes in targets]
+    lesion = torch.from_numpy(heads.soften(ball((84, 76, 58), (8, 22, 16)).numpy()))
+    return Head("made by hand", tissue, *distances, lesion, heads.brain_box(np.isin(tissue.numpy(), heads.BRAIN)))
+
+
+@pytest.fixture(autouse=True)
+def small_noise(monkeypatch):
+    monkeypatch.setattr(synthesis.SmoothNoise, "SIDE", 64)
+    monkeypatch.setattr(synthesis.SmoothNoise, "SIGMAS", (2.0, 4.0, 8.0))
+
+
+def generator(head, seed=0, **settings):
+    return CTGenerator([head], [], head.brain_box, CTSettings(**{**SMALL, **settings}), seed)
+
+
+def quiet(seed=0):
+    """A scanner that adds nothing."""
+    scanner = draw_scanner(np.random.default_rng(seed), (0, 0))
+    nothing = {"kernel_mm": 0.0, "sharpen": 0.0, "hardening": 0.0, "glow_hu": 0.0, "starvation_hu": 0.0}
+    return replace(scanner, **nothing, background=AIR_HU, cut=False)
+
+
+def middle_slab(draws, head, thickness=5.0):
+    """A slice through the lateral ventricles of the head as it is."""
+    patient = draws.draw_patient(head, 0.0, 58.0)
+    patient = replace(patient, matrix=torch.eye(3), warp=0 * patient.warp)
+    return draws.lay(patient, Stack((*SMALL["shape"], 1), SMALL["pixel_mm"], thickness, thickness, nod(0)))
+
+
+# Tissues and disease
+
+
+def test_every_tissue_has_its_attenuation_and_grey_matter_is_above_white():
+    for seed in range(300):
+        hu = tissue_hu(np.random.default_rng(seed).uniform)
+        assert 25 <= hu["white_matter"] <= 33
+        assert 34 <= hu["cortex"] <= 41
+        assert hu["cortex"] - hu["white_matter"] >= 1
+        assert all(33 <= hu[name] <= 42 for name in ("caudate", "putamen"))
+        assert 0 <= hu["csf"] <= 12
+        assert 5 <= hu["lateral_ventricle"] <= 12
+        assert 40 <= hu["artery"] <= 80
+        assert hu["bone"] > 700
+        assert hu["bone"] > hu["marrow"] > 200
+        assert -100 <= hu["skin"] <= 60
+        assert hu["air"] == -1000
+
+
+def test_a_slice_without_noise_shows_every_tissue_within_its_range(head):
+    for seed in range(4):
+        draws = generator(head, seed, **WELL)
+        slab = middle_slab(draws, head)
+        hu = draws.hu_signal(slab, torch.zeros(slab.tissue.shape), SMALL["pixel_mm"])
+        inner = synthesis.sample(head.cortex_mm, slab.points) * STEP_MM > 8
+        medians = {
+            name: float(hu[(slab.tissue == CODE[name]) & (inner | (name != "white_matter"))].median())
+            for name in ("white_matter", "cortex", "lateral_ventricle", "bone")
+        }
+        assert 24 <= medians["white_matter"] <= 34
+        assert 33 <= medians["cortex"] <= 42
+        assert medians["cortex"] > medians["white_matter"]
+        assert 5 <= medians["lateral_ventricle"] <= 12
+        assert medians["bone"] > 700
+
+
+def test_leukoaraiosis_is_5_to_15_hu_below_white_matter_and_nowhere_else(head):
+    for seed in range(3):
+        slab = middle_slab(generator(head, seed), head)
+        lesion, _ = generator(head, seed, **ILL).disease(slab)
+        well, ill = (generator(head, seed).hu_signal(slab, share, SMALL["pixel_mm"]) for share in (0 * lesion, lesion))
+        darker = well - ill
+        assert darker.min() >= 0
+        assert not darker[slab.tissue != CODE["white_matter"]].any()
+        assert not lesion[slab.tissue != CODE["white_matter"]].any()
+        assert 5 <= darker.max() <= 15
+        assert darker[lesion > 0.8].median() > 0.6 * darker.max()
+
+
+def test_what_is_thin_is_fainter_than_what_is_thick(head):
+    draws = generator(head)
+    slab = middle_slab(draws, head)
+    right = slab.points[0]
+    thin, thick = ((right > 90) & (right < 90 + width) for width in (1.6, 8))
+    fainter = []
+    for _ in range(10):
+        state = draws.rng.bit_generator.state
+        shown = []
+        for sheet in (thin, thick):
+            draws.rng.bit_generator.state = state
+            shown.append(
+                float(draws.softened(slab, (sheet & (slab.tissue == CODE["white_matter"])).float(), 1.5).max())
+            )
+        fainter.append(shown[0] < 0.97 * shown[1])
+    assert sum(fainter) >= 7
+
+
+def test_infarcts_are_16_to_24_or_5_to_14_hu_and_no_target(head):
+    draws = generator(head, infarct=1.0, healthy=0.0)
+    slab = middle_slab(draws, head)
+    depth = torch.where(slab.points[0] > 60, 20.0, -20.0)
+    plain = torch.where(slab.tissue == CODE["white_matter"], 30.0, 38.0)
+    brain = draws.is_parenchyma[slab.tissue] > 0
+    kinds = {"acute": 0, "old": 0}
+    for _ in range(20):
+        shown = draws.show_infarct_hu(plain, depth, slab.tissue)
+        assert torch.allclose(shown[depth < 0], plain[depth < 0], atol=0.01)
+        inside = shown[brain & (depth > 0)]
+        assert inside.max() - inside.min() < 0.01  # grey and white matter are alike
+        kind = "acute" if 16 <= inside.mean() <= 24 else "old"
+        assert kind == "acute" or 5 <= inside.mean() <= 14
+        kinds[kind] += 1
+    assert min(kinds.values()) > 3
+    draws.grow_infarct = lambda slab: torch.full(slab.tissue.shape, 20.0)
+    assert not any(draws.ct()[1].any() for _ in range(4))
+
+
+def test_lesions_are_where_the_slice_is_darker_than_white_matter(head):
+    draws = generator(head, 4, **ILL, leukoaraiosis_hu=(14.9, 15), noise_hu=(0, 0), low_slices=0.0, stripped=1.0)
+    inside, outside = [], []
+    for _ in range(10):
+        image, target = draws.ct()
+        white = (image > 22) & (image < 34)
+        core = torch.from_numpy(ndimage.binary_erosion(target.numpy() > 0, iterations=2))
+        inside += image[core].tolist()
+        outside += image[white & (target == 0)].tolist()
+    assert len(inside) > 100
+    assert np.median(inside) < np.median(outside) - 7
+
+
+# What a slice is
+
+
+def test_a_slice_is_a_brain_in_air_or_a_whole_head_and_a_mask_of_the_same_pixels(head):
+    for stripped in (1.0, 0.0):
+        draws = generator(head, 1, low_slices=0.0, stripped=stripped, healthy=1.0)
+        for _ in range(4):
+            image, target = draws.ct()
+            assert image.shape == target.shape == SMALL["shape"]
+            assert set(target.unique().tolist()) <= {0.0, 1.0}
+            assert torch.isfinite(image).all()
+            brain = image[(image > 10) & (image < 60)]
+            assert 20 < brain.median() < 45
+            assert bool((image > 600).sum() > 300) != bool(stripped)
+
+
+def test_a_seed_repeats_every_slice_and_another_seed_does_not(head):
+    first, again, other = (generator(head, seed) for seed in (3, 3, 4))
+    for _ in range(2):
+        image, target = first.ct()
+        same_image, same_target = again.ct()
+        assert torch.equal(image, same_image)
+        assert torch.equal(target, same_target)
+        assert not torch.equal(image, other.ct()[0])
+
+
+def test_the_flair_slices_of_a_seed_are_those_of_before(head):
+    """Means of slices as they were before there was CT; trainings that go on depend on them."""
+    draws = Generator([head], [], head.brain_box, Settings(**SMALL), 3)
+    of_ct = CTGenerator([head], [], head.brain_box, CTSettings(**SMALL, thickness_mm=(1, 8), thin=0.25, infarct=0.1), 3)
+    for expected in FLAIR_MEANS:
+        image, target = draws.flair()
+        assert float(image.mean()) == pytest.approx(expected, rel=1e-3)
+        again = of_ct.flair()
+        assert torch.equal(image, again[0])
+        assert torch.equal(target, again[1])
+
+
+def test_fine_pixels_show_the_same_head_and_the_same_lesions(head):
+    sizes = {}
+    for pixel_mm, shape in ((0.82, (160, 192)), (0.41, (320, 384))):
+        draws = generator(head, 5, **ILL, shape=shape, pixel_mm=pixel_mm, low_slices=0.0, stripped=1.0)
+        drawn = [draws.ct() for _ in range(3)]
+        assert drawn[0][0].shape == shape
+        masks = (torch.cat([image > -500 for image, _ in drawn]), torch.cat([target for _, target in drawn]))
+        sizes[pixel_mm] = [float(mask.sum()) * pixel_mm**2 for mask in masks]
+    assert sizes[0.41] == pytest.approx(sizes[0.82], rel=0.03)
+    assert sizes[0.41][1] > 100
+
+
+# The scanner
+
+
+def test_noise_is_2_to_4_hu_in_5_mm_less_in_thick_slices_and_correlated():
+    water = torch.zeros(128, 128)
+    random = torch.Generator().manual_seed(0)
+    for seed in range(5):
+        scanner = replace(quiet(), noise_hu=draw_scanner(np.random.default_rng(seed), (2, 4)).noise_hu, grain_mm=0.5)
+        thick, usual, thin = (expose(water, scanner, mm, 0.82, 1, random) for mm in (8, 5, 1.25))
+        assert 1.8 < usual.std() < 4.6
+        assert float(thin.std() / usual.std()) == pytest.approx(2, rel=0.1)
+        assert float(thick.std() / usual.std()) == pytest.approx(0.79, rel=0.1)
+        neighbours = np.corrcoef(usual[:-1].ravel().numpy(), usual[1:].ravel().numpy())[0, 1]
+        assert neighbours > 0.2
+
+
+def test_the_bar_between_two_petrous_bones_is_dark():
+    hu = torch.full((150, 150), 30.0)
+    hu[35:60, 70:80] = hu[90:115, 70:80] = 1500
+    artefact = ct_physics.beam_hardening(hu, 1.0, 0.006)
+    between, elsewhere = artefact[70:80, 72:78].mean(), artefact[70:80, 20:40].mean()
+    assert -40 < between - elsewhere < -3
+    assert not ct_physics.beam_hardening(torch.full((60, 60), 30.0), 1.0, 0.006).any()
+
+
+def test_the_table_lies_behind_the_head_in_air_only():
+    hu, head = torch.full((200, 260), AIR_HU), torch.zeros(200, 260)
+    head[60:140, 120:220], hu[60:140, 120:220] = 1, 40
+    for seed in range(20):
+        scanner = draw_scanner(np.random.default_rng(seed), (2, 4))
+        shown = ct_physics.add_table(hu, head, ct_physics.head_box(head, 1.0), scanner, 1.0)
+        changed = shown != hu
+        assert changed.sum() > 200
+        assert not changed[head > 0].any()
+        assert changed.nonzero()[:, 1].max() < 160
+        assert shown[changed].max() <= 250
+
+
+def test_the_table_is_no_leukoaraiosis(head):
+    draws = generator(head, 2, **WELL, stripped=0.0)
+    assert not any(draws.ct()[1].any() for _ in range(6))
+
+
+def test_every_background_is_drawn_and_negative_values_may_be_cut():
+    hu = torch.full((120, 120), -1000.0)
+    hu[40:80, 40:80] = 31.4
+    seen, cut = set(), 0
+    for seed in range(120):
+        scanner = replace(draw_scanner(np.random.default_rng(seed), (2, 4)), circle_mm=50)
+        written = stored(hu, scanner, 1.0)
+        assert written[60, 60] == 31
+        seen.add(float(written[0, 0]))
+        cut += scanner.cut
+        assert written.min() >= 0 or not scanner.cut
+    assert seen == {-1000, -1024, -2000, -3024, 0}
+    assert 10 < cut < 60
+
+
+def test_a_skull_is_closed(head):
+    broken = head.tissue.clone()
+    broken[55:65, 139:150, 50:60] = CODE["air"]
+    closed = with_skull(replace(head, tissue=broken)).tissue
+    ring = closed[60, :, 55]
+    last_fluid = int((ring == CODE["csf"]).nonzero().max())
+    assert (ring[last_fluid + 1 : last_fluid + 3] == CODE["bone"]).all()
+    kept = torch.isin(broken, torch.tensor([*heads.BRAIN, CODE["csf"]], dtype=torch.uint8))
+    assert torch.equal(closed[kept], broken[kept])
+
+
+# Whole scans and pairs
+
+
+def test_a_tilted_gantry_keeps_the_lesions_volume(head):
+    volumes, sheared = [], []
+    for tilt in (0.0, 25.0):
+        draws = generator(head, 6, **ILL)
+        patient = draws.draw_patient(head, 0.0, whole_height(head))
+        stack = Stack((*SMALL["shape"], 30), SMALL["pixel_mm"], 5.0, 5.0, nod(tilt), along_table=True)
+        scan = draws.volume(patient, stack)
+        volumes.append(scan.lesion.voxels.sum() * scan.lesion.voxel_volume_ml)
+        axes = stack.affine[:3, :3] / np.linalg.norm(stack.affine[:3, :3], axis=0)
+        sheared.append(float(axes[:, 1] @ axes[:, 2]))
+    assert volumes[0] > 5
+    assert volumes == pytest.approx([volumes[0]] * 2, rel=0.05)
+    assert sheared == pytest.approx(np.sin(np.deg2rad([0, 25])))
+
+
+def test_ct_and_flair_of_a_pair_show_the_same_lesions(head):
+    settings = {**ILL, "leukoaraiosis_hu": (14, 15), "lesion_contrast": (1.7, 1.8)}
+    ct_stack = Stack((104, 128, 28), 1.2, 5.0, 5.0, nod(0))
+    flair_stack = Stack((96, 112, 36), 1.4, 4.0, 4.0, nod(10))
+    ct, flair, ct_to_flair = generator(head, 7, **settings).pair(head, ct_stack, flair_stack)
+    assert ct.image.voxels.shape == (104, 128, 28)
+    assert np.allclose(ct_to_flair[:3, :3] @ ct_to_flair[:3, :3].T, np.eye(3))
+    on_ct = Grid(flair.image.voxels.shape, np.linalg.inv(ct_to_flair) @ flair.image.affine)
+    there = resample(flair.lesion.voxels.astype(np.float32), on_ct, ct.image.grid) > 0.5
+    assert dice(there, ct.lesion.voxels) > 0.75
+    volumes = [scan.lesion.voxels.sum() * scan.lesion.voxel_volume_ml for scan in (ct, flair)]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.1)
+    for scan, sign in ((ct, -1), (flair, 1)):
+        inner = ndimage.binary_erosion(scan.brain.voxels, iterations=5) & ~scan.ventricles.voxels
+        inner &= ~ndimage.binary_dilation(scan.ventricles.voxels | scan.lesion.voxels)
+        core = ndimage.binary_erosion(scan.lesion.voxels, np.ones((3, 3, 1)))
+        difference = np.median(scan.image.voxels[core]) - np.median(scan.image.voxels[inner])
+        assert sign * difference > 5
+
+
+def test_the_volumes_of_a_seed_repeat(head):
+    stack = Stack((64, 80, 6), 2.0, 5.0, 6.0, nod(5), along_table=True)
+    scans = []
+    for _ in range(2):
+        draws = generator(head, 8)
+        scans.append(draws.volume(draws.draw_patient(head, 5.0, 58.0), stack))
+    assert np.array_equal(scans[0].image.voxels, scans[1].image.voxels)
+    assert np.array_equal(scans[0].lesion.voxels, scans[1].lesion.voxels)
+    assert scans[0].image.voxels.dtype == np.int16
+
+
+# What the network sees, and training
+
+
+def test_a_hounsfield_unit_means_the_same_everywhere():
+    hu = np.array([[-3024.0, -1000, 0, 20], [30, 40, 80, 1500]], np.float32)
+    expected = [[-3, -3, -3, -1], [0, 1, 5, 5]]
+    assert hounsfield_window(hu).tolist() == expected
+    assert hounsfield_window(torch.from_numpy(hu)).tolist() == expected
+    assert hounsfield_window(hu, 10, 45)[0].tolist() == [-2, -2, -2, -1]
+    assert hounsfield_window(hu).dtype == np.float32
+
+
+class Tiny(nn.Module):
+    """Two levels: a list of logits while it is trained, the fine ones in use."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        return [self.fine(x), self.coarse(x)] if self.training else self.fine(x)
+
+
+def test_levels_count_half_of_the_one_above_and_keep_small_lesions():
+    target = torch.zeros(2, 16, 16)
+    target[:, 5, 5] = 1
+    truths = [nn.functional.adaptive_max_pool2d(target, n) for n in (16, 8, 4)]
+    right = [40 * truth[:, None] - 20 for truth in truths]
+    loss, score = train.ct_loss(right, target)
+    assert float(loss) < 0.01
+    assert score == pytest.approx(1)
+    for n in range(3):
+        wrong = float(train.ct_loss([*right[:n], -right[n], *right[n + 1 :]], target)[0])
+        assert wrong == pytest.approx(float(train.wmh_loss(-right[n], truths[n])[0]) * 0.5**n / 1.75, rel=0.01)
+    assert float(train.ct_loss(right[0], target)[0]) == pytest.approx(float(train.wmh_loss(right[0], target)[0]))
+
+
+def test_a_ct_recipe_trains_a_network_of_several_levels(head, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the curve of a training is drawn with matplotlib")
+    for module in (train, ship, recipe):
+        monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(train, "build", lambda description: Tiny())
+    monkeypatch.setattr(train, "load_heads", lambda *_: [head])
+    monkeypatch.setattr(train, "load_lesion_shapes", lambda data: ([head.lesion], head.brain_box))
+    settings = {**SMALL, "shape": list(SMALL["shape"]), "noise_hu": [2, 4]}
+    run = {"name": "tiny", "task": "ct", "intensity": "hounsfield", "seed": 5, "settings": settings, "network": {}}
+    folder = train.train({**run, "batch": 1, "steps": 2, "learning_rate": 0.01}, None, torch.device("cpu"))
+    weights = load_file(folder / "weights.safetensors")
+    assert set(weights) == set(Tiny().state_dict())
+    assert all(torch.isfinite(values).all() for values in weights.values())
+
+
+def test_the_ct_recipes_fit_their_network_and_the_published_pixels():
+    coarse, fine = recipe.read_recipe("ct-coarse"), recipe.read_recipe("ct")
+    for run, pixel_mm in ((coarse, 0.82), (fine, 0.41)):
+        settings = CTSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in run["settings"].items()})
+        halvings = 2 ** (len(run["network"]["features"]) - 1)
+        assert settings.pixel_mm == pixel_mm
+        assert not any(n % halvings for n in settings.shape)
+        assert run["task"] in train.GENERATORS
+        assert run["intensity"] in train.PREPARE
+    assert fine["network"] == coarse["network"]
+    assert fine["start"] == "ct-coarse"
+    assert fine["exclude"] == recipe.read_recipe("anatomy")["exclude"]
