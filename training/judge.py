@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csvd.anatomy import MODEL as ANATOMY
 from csvd.anatomy import find_anatomy
 from csvd.bundle import Bundle, available_models, load_bundle
 from csvd.errors import ModelError
@@ -180,7 +181,9 @@ def judge_visits(bundle: Bundle, data: Path) -> list[dict]:
     visits, pairs = [], []
     for patient in sorted((data / "flair_longitudinal").glob("patient*")):
         results = [segment_wmh(read_image(patient / f"study{i}_FLAIR.nii.gz"), bundle) for i in (1, 2)]
-        visits += [{"scan": f"{patient.name}/study{i}", **summary(r)} for i, r in enumerate(results, 1)]
+        visits += [
+            {"scan": f"flair_longitudinal/{patient.name}/study{i}", **summary(r)} for i, r in enumerate(results, 1)
+        ]
         pairs.append({"patient": patient.name, **judge_change(patient, results)})
     return [
         {"kind": REPEATED, "data": VISITS, "slices": "native", "n": len(visits), "scans": visits},
@@ -204,8 +207,13 @@ def judge(bundle: Bundle, data: Path, rules: dict[float | None, dict]) -> list[d
     native = [row for group in scores if group["slices"] == "native" for row in group.get("scans", [])]
     related = relations(truths, native)
     scores.append({"kind": RELATION, "data": MS, "slices": "all", "n": related["dice_native"]["n"], **related})
-    scores[0]["weights"] = [row["sha256"][:8] for row in bundle.card["weights"]]
+    scores[0]["weights"] = marks(bundle)
     return scores
+
+
+def marks(bundle: Bundle) -> list[str]:
+    """What the figures depend on: the first digits of the checksums of this bundle's weights and of the anatomy's."""
+    return [row["sha256"][:8] for part in (bundle, load_bundle(ANATOMY)) for row in part.card["weights"]]
 
 
 def shipped() -> list[Bundle]:

@@ -15,13 +15,13 @@ import numpy as np
 from csvd.bundle import Bundle
 from csvd.measure.uncertainty import REVIEW_LIMIT
 
-from .judge import HEALTHY, OTHER, PAIRS, RELATION, REPEATED, WITH_TRUTH, shipped
+from .judge import HEALTHY, OTHER, PAIRS, RELATION, REPEATED, WITH_TRUTH, marks, shipped
 from .recipe import HERE, read_recipe
 from .tables import CHANGE, OUTLINES, VOLUMES, between_markers, flat, groups, number, several, table
 
 ACCURACY, README = HERE.parent / "docs" / "accuracy.md", HERE.parent / "README.md"
 ABLATIONS = {"what", "mean_dice_1mm", "mean_dice_3mm", "mean_dice_6mm", "controls_ml", "helped", "note"}
-KIM_R = -0.753  # of index and Dice, Kim et al., AJNR 2024
+KIM_R, KIM_REVIEWS = -0.753, 0.14  # of index and Dice; share of the scans at .35 or above (Kim et al., AJNR 2024)
 
 INTRODUCTION = """# Accuracy on real scans
 
@@ -45,7 +45,10 @@ def one_model(bundle: Bundle, scores: Sequence[dict]) -> str:
     truths, healthy = groups(scores, WITH_TRUTH), groups(scores, HEALTHY)
     lines = [f"## `{bundle.id}`", "", about(bundle)]
     if scores[0].get("weights") != marks(bundle):
-        lines += ["", "**These figures are of other weights than the shipped ones: run `training.judge` again.**"]
+        lines += [
+            "",
+            "**These figures are of other weights of this model or of the anatomy model: run `training.judge` again.**",
+        ]
     lines += [
         "", f"### {truths[0]['data']} (n = {truths[0]['n']} patients), threshold {truths[0]['threshold']:g}", "",
         table(OUTLINES, flat(truths)), "", means(truths),
@@ -60,10 +63,6 @@ def one_model(bundle: Bundle, scores: Sequence[dict]) -> str:
             lines += ["", change_in_words(group["pairs"])]
     lines += ["", "### Does the uncertainty index tell a bad outline?", "", *uncertainty_in_words(scores)]
     return "\n".join(lines) + "\n"
-
-
-def marks(bundle: Bundle) -> list[str]:
-    return [row["sha256"][:8] for row in bundle.card["weights"]]
 
 
 def learned_from_real(bundle: Bundle) -> bool:
@@ -135,7 +134,8 @@ def uncertainty_in_words(scores: Sequence[dict]) -> list[str]:
             ("log10 of the mL found, every native scan", "log_found_ml_every_native_scan"),
         )
     ]
-    return [table(columns, rows), "", gate_in_words(flat(truths), found)]
+    native = [row for group in scores if group["slices"] == "native" for row in group.get("scans", [])]
+    return [table(columns, rows), "", gate_in_words(flat(truths), found), "", reviews_in_words(native)]
 
 
 def gate_in_words(rows: Sequence[dict], found: dict) -> str:
@@ -157,6 +157,19 @@ def gate_in_words(rows: Sequence[dict], found: dict) -> str:
         f"{number(found['dice_native']['r'], 2)}), so it may only be telling that there is little to outline. To tell "
         f"the published r of {KIM_R:g} with Dice from 0 (80 % power, p = .05) it takes about {patients_needed(KIM_R)} "
         "patients with a reference, and to part it from volume more, of like volume."
+    )
+
+
+def reviews_in_words(rows: Sequence[dict]) -> str:
+    """How many native scans the gate sends to a reader, with the index as shipped and as published."""
+    shipped_index, at_half = (
+        sum(row[name] is not None and row[name] >= REVIEW_LIMIT for row in rows)
+        for name in ("uncertainty_index", "uncertainty_index_at_half")
+    )
+    return (
+        f"Of the {len(rows)} native scans on this page that gate sends {shipped_index} to a review, and {at_half} where "
+        f"the index counts from .5 on as in the paper; there it was {100 * KIM_REVIEWS:.0f} % of the scans, with other "
+        "patients and another model. So the gate does not mean here what it means there."
     )
 
 
