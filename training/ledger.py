@@ -167,9 +167,9 @@ def reviews_in_words(rows: Sequence[dict]) -> str:
         for name in ("uncertainty_index", "uncertainty_index_at_half")
     )
     return (
-        f"Of the {len(rows)} native scans on this page that gate sends {shipped_index} to a review, and {at_half} where "
-        f"the index counts from .5 on as in the paper; there it was {100 * KIM_REVIEWS:.0f} % of the scans, with other "
-        "patients and another model. So the gate does not mean here what it means there."
+        f"Of the {len(rows)} native scans on this page that gate sends {shipped_index} to a review, and {at_half} "
+        f"where the index counts from .5 on as in the paper; there it was {100 * KIM_REVIEWS:.0f} % of the scans, with "
+        "other patients and another model. So the gate does not mean here what it means there."
     )
 
 
