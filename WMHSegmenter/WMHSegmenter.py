@@ -40,7 +40,7 @@ class WMHSegmenter(ScriptedLoadableModule):
         )
         self.parent.acknowledgementText = _(
             "The method follows Kim et al., AJNR Am J Neuroradiol 2024. The networks were trained on synthetic images "
-            "only; the card of each model names its sources."
+            "and on a few real ones without human outlines; the card of each model names its sources."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
+from csvd.bundle import load_bundle
+
 from .recipe import HERE, read_recipe
 
 MODELS = HERE.parent / "Resources" / "Models"
@@ -76,7 +78,7 @@ def ship(model: str, models: Path = MODELS) -> Path:
     scores = HERE / "scores" / f"{model}.json"
     card["scores"] = json.loads(scores.read_text()) if scores.exists() else []
     (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
-    return folder
+    return load_bundle(folder).folder  # refuses a card that breaks the schema
 
 
 def main() -> None:

@@ -101,6 +101,15 @@ def test_islands_outside_the_head_are_no_brain_and_specks_are_no_ventricle():
     assert np.array_equal(found.mask("lateral_ventricles", GRID), ventricle)
 
 
+def test_the_intracranial_space_is_drawn_tighter_than_the_rest_but_never_inside_the_brain():
+    found = anatomy(intracranial=box((2, 18), (2, 18), (0, 5)), brain=box((2, 10), (2, 18), (0, 5)))
+    for share, inside in ((0.6, False), (0.8, True)):
+        found.shares["intracranial"][2:18, 2:18, :] = round(255 * share)
+        mask = found.mask("intracranial", found.grid)
+        assert mask[2:10, 2:18].all()
+        assert mask[10:18, 2:18].all() == mask[10:18, 2:18].any() == inside
+
+
 @pytest.mark.parametrize(("pixel_mm", "steps"), [(1.0, 2), (1.5, 1), (0.7, 3), (5.0, 1)])
 def test_lesions_may_reach_two_millimetres_into_the_cortex_within_the_slice(pixel_mm, steps):
     grid = Grid((21, 21, 3), oriented_affine((0, 1, 2), (1, 1, 1), (pixel_mm, pixel_mm, 4.0), (21, 21, 3)))
