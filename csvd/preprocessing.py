@@ -17,7 +17,7 @@ WINDOW_HU = (0.0, 80.0)
 BRAIN_HU, SPREAD_HU = (
     30.0,
     10.0,
-)  # mean and SD of the elderly CT template in that window, rounded (docs/synthetic_ct.md)
+)  # choice: about mean and SD of brain in that window (docs/synthetic_ct.md)
 FOREGROUND_LEVEL = 0.5  # choice: leaves room for what is twice as bright as the mean before clipping at 2
 HIGHEST = 2.0
 

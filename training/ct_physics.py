@@ -227,7 +227,7 @@ def expose(
     pixel_mm = pixel_mm / finer
     hu = blur(hu, scanner.kernel_mm / pixel_mm)
     if scanner.sharpen:
-        hu = hu + scanner.sharpen * (hu - blur(hu, 1.2 / pixel_mm))
+        hu = hu + (scanner.sharpen * (hu - blur(hu, 1.2 / pixel_mm))).clamp(-25, 25)  # choice: no dark rim in the skull
     if scanner.noise_hu:
         right, anterior = coordinates(tuple(hu.shape), pixel_mm, hu.device)
         level = 1.1 - 0.3 * ((right**2 + anterior**2).sqrt() / 90).clamp(max=1)  # choice: rays through the middle
