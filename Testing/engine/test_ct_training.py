@@ -1,5 +1,6 @@
 """The synthetic head CTs that the leukoaraiosis networks learn from: tissues, disease, scanner, pairs, training."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,14 @@ from safetensors.torch import load_file
 from scipy import ndimage
 from torch import nn
 
+from csvd.errors import InputError
 from csvd.image import Grid, resample
 from csvd.measure.agreement import dice
 from csvd.preprocessing import hounsfield_window
 
 pytest.importorskip("training.heads", reason="training is not beside the tests")
 
-from training import ct_physics, heads, recipe, ship, synthesis, train
+from training import ct_from_mri, ct_physics, heads, recipe, ship, synthesis, train
 from training.ct import CTGenerator, CTSettings, Stack, nod, whole_height
 from training.ct_physics import AIR_HU, draw_scanner, expose, stored, tissue_hu, with_skull
 from training.heads import CODE, STEP_MM, Head
@@ -412,3 +414,42 @@ def test_the_ct_recipes_fit_their_network_and_the_published_pixels():
     assert fine["network"] == coarse["network"]
     assert fine["start"] == "ct-coarse"
     assert fine["exclude"] == recipe.read_recipe("anatomy")["exclude"]
+
+
+# The label of a real CT, from its FLAIR
+
+
+class KnownAnatomy:
+    """What ``find_anatomy`` answers, from the truth of a synthetic scan."""
+
+    def __init__(self, scan):
+        self.masks = {"brain": scan.brain, "lateral_ventricles": scan.ventricles}
+
+    def mask(self, group, grid):
+        return resample(self.masks[group].voxels, self.masks[group].grid, grid, order=0)
+
+
+def test_the_lesions_of_a_flair_come_to_lie_on_those_of_the_ct(head, tmp_path, monkeypatch):
+    draws = generator(head, 9, **ILL, size_sd=0.0, leukoaraiosis_hu=(12, 15))
+    ct, flair, _ = draws.pair(
+        head, Stack((80, 96, 24), 1.7, 5.0, 5.0, nod(0)), Stack((90, 104, 28), 1.5, 4.0, 4.5, nod(6))
+    )
+    scans = {id(ct.image.affine): ct, id(flair.image.affine): flair}
+    monkeypatch.setattr(ct_from_mri, "find_anatomy", lambda image: (KnownAnatomy(scans[id(image.affine)]), []))
+    label = ct_from_mri.carry_label(ct.image, flair.image, lesions=flair.lesion.voxels, threshold=0.5, model="rigid")
+    assert dice(label.leukoaraiosis.voxels, ct.lesion.voxels) > 0.7
+    assert label.ventricle_dice > ct_from_mri.LEAST_VENTRICLE_DICE
+    paper = ct_from_mri.carry_label(ct.image, flair.image, lesions=flair.lesion.voxels, model="rigid")
+    assert paper.leukoaraiosis.voxels.sum() > label.leukoaraiosis.voxels.sum()
+    label.save(tmp_path / "out")
+    names = {"leukoaraiosis.nii.gz", "flair_on_ct.nii.gz", "ct_to_flair.tfm", "ct_to_flair.tfm.json", "quality.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    facts = json.loads((tmp_path / "out" / "quality.json").read_text())
+    assert facts["good"] == (not facts["doubts"])
+    assert facts["mutual_information_after"] > facts["mutual_information_before"]
+    shifted = flair.ventricles.like(np.roll(flair.ventricles.voxels, 12, 0))
+    scans[id(flair.image.affine)] = replace(flair, ventricles=shifted)
+    wrong = ct_from_mri.carry_label(ct.image, flair.image, lesions=flair.lesion.voxels, model="rigid")
+    assert any("ventricles" in doubt for doubt in wrong.doubts)
+    with pytest.raises(InputError, match="below 1"):
+        ct_from_mri.carry_label(ct.image, flair.image, lesions=flair.lesion.voxels, threshold=1)

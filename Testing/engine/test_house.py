@@ -23,7 +23,7 @@ MODELS = ROOT / "Resources" / "Models"
 FLOORS = {
     "networks": 0, "errors": 0, "preprocessing": 0,
     "grid": 1, "nifti": 2, "itk": 2, "image": 3, "checks": 4,
-    "bundle": 4, "inference": 4, "measure": 4,
+    "bundle": 4, "inference": 4, "measure": 4, "registration": 4,
     "anatomy": 5,
     "report": 6,
     "result": 7,
