@@ -303,9 +303,10 @@ class CTGenerator(Generator):
         return torch.sigmoid((self.uniform(1, 3.5) - away) / 0.4)
 
     def softened(self, slab: Slab, lesion: torch.Tensor, pixel_mm: float) -> torch.Tensor:
-        """The outline of ``lesion`` with the soft edges of leukoaraiosis, so that what is thin is also faint; white matter only: (N,).
+        """The outline of ``lesion`` with the soft edges of leukoaraiosis, in white matter only: (N,).
 
-        The blur is relative to the white matter around, so that a halo keeps its contrast beside the ventricle.
+        What is thin becomes faint. The blur is relative to the white matter around, so that a halo keeps its contrast
+        beside the ventricle.
         """
         white = self.is_white[slab.tissue]
         pixels = self.uniform(0.5, 1.8) / pixel_mm  # choice

@@ -103,11 +103,11 @@ def test_islands_outside_the_head_are_no_brain_and_specks_are_no_ventricle():
 
 def test_the_intracranial_space_is_drawn_tighter_than_the_rest_but_never_inside_the_brain():
     found = anatomy(intracranial=box((2, 18), (2, 18), (0, 5)), brain=box((2, 10), (2, 18), (0, 5)))
-    for share, inside in ((0.6, False), (0.8, True)):
-        found.shares["intracranial"][2:18, 2:18, :] = round(255 * share)
+    for level, drawn in ((0.6, False), (0.8, True)):
+        found.shares["intracranial"][2:18, 2:18, :] = round(255 * level)
         mask = found.mask("intracranial", found.grid)
         assert mask[2:10, 2:18].all()
-        assert mask[10:18, 2:18].all() == mask[10:18, 2:18].any() == inside
+        assert mask[10:18, 2:18].all() == mask[10:18, 2:18].any() == drawn
 
 
 @pytest.mark.parametrize(("pixel_mm", "steps"), [(1.0, 2), (1.5, 1), (0.7, 3), (5.0, 1)])
