@@ -184,7 +184,7 @@ def load_bundle(model: str | Path) -> Bundle:
             )
         folder = known[str(model)]
     path = folder / "model.json"
-    schema = json.loads((Path(__file__).parent / "model.schema.json").read_text())
+    schema = json.loads((Path(__file__).parent / "model.schema.json").read_text(encoding="utf-8"))
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(card, schema)

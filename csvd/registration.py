@@ -143,7 +143,7 @@ def load(path: str | os.PathLike) -> Registration:
     """Read what ``Registration.save`` wrote. Raises InputError."""
     path = Path(path)
     try:
-        facts = json.loads(sidecar(path).read_text())
+        facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
         transform = sitk.ReadTransform(str(path))
         grid = Grid(facts["shape"], facts["affine"])
         quality = Quality(**{**facts["quality"], "doubts": tuple(facts["quality"]["doubts"])})

@@ -30,7 +30,7 @@ from .synthesis import Generator
 from .train import make_generator
 
 DOCS, FIGURES = HERE.parent / "docs", HERE / "runs" / "compare"
-TABLES = json.loads((HERE / "appearance.json").read_text())
+TABLES = json.loads((HERE / "appearance.json").read_text(encoding="utf-8"))
 SYNTHETIC, SYNTHETIC_THIN = "synthetic", "synthetic, 1 mm only"
 THIN, THICK, AVERAGED = "real, 1 mm", "real, 3-4 mm", "real 1 mm averaged to 6 mm"
 MASKS = "real masks"
@@ -274,7 +274,7 @@ def main() -> None:
     samples = [drawn, thin, real_masks(arguments.data), *(real(*pair) for pair in real_scans(arguments.data))]
     plots.draw(samples, TABLES, DOCS / "figures")
     plots.side_by_side(samples, arguments.figures)
-    (DOCS / "synthetic.md").write_text(page(samples, arguments.recipe, arguments.slices))
+    (DOCS / "synthetic.md").write_text(page(samples, arguments.recipe, arguments.slices), encoding="utf-8")
     print(DOCS / "synthetic.md", arguments.figures, sep="\n")
 
 

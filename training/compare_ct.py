@@ -148,7 +148,7 @@ def main() -> None:
         "![Histograms](figures/ct_histogram.png)",
         "",
     ]
-    (DOCS / "synthetic_ct.md").write_text("\n".join(text))
+    (DOCS / "synthetic_ct.md").write_text("\n".join(text), encoding="utf-8")
     print("\n".join(text))
 
 

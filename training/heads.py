@@ -15,7 +15,7 @@ import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
-TISSUES = json.loads((Path(__file__).parent / "tissues.json").read_text())
+TISSUES = json.loads((Path(__file__).parent / "tissues.json").read_text(encoding="utf-8"))
 CODE = {name: code for code, name in enumerate(TISSUES)}
 BRAIN = [CODE[t] for t, row in TISSUES.items() if row["anatomy"] not in ("background", "csf")]
 HEAD = [CODE[t] for t, row in TISSUES.items() if row.get("head")]

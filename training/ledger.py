@@ -216,7 +216,7 @@ def span(values: Sequence[float]) -> str:
 
 
 def read_ablations(path: Path = HERE / "ablations.json") -> list[dict]:
-    rows = json.loads(path.read_text())
+    rows = json.loads(path.read_text(encoding="utf-8"))
     for row in rows:
         if set(row) != ABLATIONS:
             raise ValueError(f"{path}: {row.get('what')}: a row has the keys {sorted(ABLATIONS)}.")
@@ -260,10 +260,11 @@ def accuracy(rated: Sequence[tuple[Bundle, Sequence[dict]]], missing: Sequence[s
 def write(scores: Path = HERE / "scores", page: Path = ACCURACY, readme: Path = README) -> None:
     bundles = shipped()
     files = {bundle.id: scores / f"{bundle.id}.json" for bundle in bundles}
-    rated = [(b, json.loads(files[b.id].read_text())) for b in bundles if files[b.id].exists()]
+    rated = [(b, json.loads(files[b.id].read_text(encoding="utf-8"))) for b in bundles if files[b.id].exists()]
     missing = [b.id for b in bundles if not files[b.id].exists()]
-    page.write_text(accuracy(rated, missing, read_ablations()))
-    readme.write_text(between_markers(readme.read_text(), "accuracy", overview(rated)))
+    page.write_text(accuracy(rated, missing, read_ablations()), encoding="utf-8")
+    text = between_markers(readme.read_text(encoding="utf-8"), "accuracy", overview(rated))
+    readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

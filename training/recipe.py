@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 
 
 def read_recipe(name: str) -> dict:
-    recipe = json.loads((HERE / "recipes" / f"{name}.json").read_text())
+    recipe = json.loads((HERE / "recipes" / f"{name}.json").read_text(encoding="utf-8"))
     if "base" in recipe:
         recipe = {**read_recipe(recipe.pop("base")), **recipe}
     return {**recipe, "name": name}

@@ -56,7 +56,7 @@ def lineage(runs: list[str]) -> list[str]:
 
 
 def read_card(model: str) -> dict:
-    return json.loads((HERE / "cards" / f"{model}.json").read_text())
+    return json.loads((HERE / "cards" / f"{model}.json").read_text(encoding="utf-8"))
 
 
 def ship(model: str, models: Path = MODELS) -> Path:
@@ -76,8 +76,8 @@ def ship(model: str, models: Path = MODELS) -> Path:
         card["weights"].append(row)
     card["training"]["runs"] = [trained(run) for run in lineage(runs)]
     scores = HERE / "scores" / f"{model}.json"
-    card["scores"] = json.loads(scores.read_text()) if scores.exists() else []
-    (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    card["scores"] = json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else []
+    (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return load_bundle(folder).folder  # refuses a card that breaks the schema
 
 

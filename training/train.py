@@ -117,7 +117,7 @@ def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) ->
 
 def start_log(log: Path, first: int) -> float:
     """Keep the rows up to the step from which training goes on; return the seconds spent so far."""
-    rows = log.read_text().splitlines()[1:] if log.exists() else []
+    rows = log.read_text(encoding="utf-8").splitlines()[1:] if log.exists() else []
     rows = [row for row in rows if int(row.split("\t")[0]) <= first]
     log.write_text("\n".join(["step\tslices\tseconds\tlearning_rate\tloss\tsynthetic_dice", *rows]) + "\n")
     return float(rows[-1].split("\t")[2]) if rows else 0.0

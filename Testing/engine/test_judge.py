@@ -208,7 +208,7 @@ def test_the_ledger_of_phantoms_says_what_was_put_in(ledger_of_phantoms):
     (pairs,) = tables.groups(scores, judge.PAIRS)
     assert pairs["pairs"][0]["same_sign"] == "yes"
 
-    schema = json.loads((ROOT / "csvd" / "model.schema.json").read_text())
+    schema = json.loads((ROOT / "csvd" / "model.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate({**bundle.card, "scores": scores}, schema)
     assert json.loads(json.dumps(scores)) == scores
 
@@ -235,15 +235,15 @@ def test_page_and_readme_are_written_from_the_scores_of_the_shipped_models(ledge
     for path, text in put_text.items():
         path.write_text(text)
     ledger.write(folder, page, readme)
-    first = readme.read_text()
+    first = readme.read_text(encoding="utf-8")
     assert first.startswith("Before\n<!-- accuracy: begin -->\n| model |")
     assert first.endswith("<!-- accuracy: end -->\nAfter, honestly.\n")
     assert "| `wmh-seunet` |" in first
     assert "| plain rule |" in first
     assert "an older table" not in first
     ledger.write(folder, page, readme)
-    assert readme.read_text() == first
-    assert page.read_text().startswith("# Accuracy on real scans")
+    assert readme.read_text(encoding="utf-8") == first
+    assert page.read_text(encoding="utf-8").startswith("# Accuracy on real scans")
 
 
 README = "Before\n<!-- accuracy: begin -->\nan older table\n<!-- accuracy: end -->\nAfter, honestly.\n"
@@ -257,8 +257,8 @@ def test_a_text_without_its_markers_is_refused_and_nothing_else_is_touched():
 
 
 def test_the_readme_has_its_markers():
-    assert "<!-- accuracy: begin -->" in (ROOT / "README.md").read_text()
-    tables.between_markers((ROOT / "README.md").read_text(), "accuracy", "")
+    assert "<!-- accuracy: begin -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+    tables.between_markers((ROOT / "README.md").read_text(encoding="utf-8"), "accuracy", "")
 
 
 def test_what_was_tried_is_a_table(tmp_path):
