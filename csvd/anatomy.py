@@ -32,7 +32,8 @@ GROUPS = {
     "lesion_bearing": LESION_BEARING,
 }
 # Probability from which a voxel is inside. The Dice loss draws the thin outer fluid too thick: at .5 the intracranial
-# volume of synthetic heads came out 4 to 8 % too large, at .7 within about 3 % on average (docs/anatomy.md).
+# volume of synthetic heads came out 4 to 8 % too large, at .7, chosen on such heads, within about 3 % on average
+# (docs/anatomy.md).
 OUTLINE = {"intracranial": 0.7}
 LEAST_BRAIN_ML = 80.0  # choice: a tenth of a small brain; less is no brain image, or the network did not see one
 PARTIAL_BRAIN_ML = 700.0  # choice: below the smallest adult brains (about 900 mL), so part of it is not in the picture

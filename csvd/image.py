@@ -3,7 +3,8 @@
 import hashlib
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,8 +106,7 @@ def write_image(image: Image, path: str | os.PathLike) -> None:
     ending = _ending(path)
     if ending not in (*NIFTI, ".nrrd"):
         raise InputError(f"{path} cannot be written: its name must end in .nii, .nii.gz or .nrrd.")
-    beside = path.with_name(f".csvd-{uuid.uuid4().hex}{ending}")
-    try:
+    with whole_or_not_at_all(path, ending) as beside:
         if ending == ".nrrd":
             import SimpleITK as sitk
 
@@ -115,6 +115,14 @@ def write_image(image: Image, path: str | os.PathLike) -> None:
             from csvd import nifti
 
             nifti.write(beside, image.voxels, image.affine)
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path, ending: str) -> Iterator[Path]:
+    """A name beside ``path`` to write to; the file then moves to its place. Raises InputError where it cannot."""
+    beside = path.with_name(f".csvd-{uuid.uuid4().hex}{ending}")
+    try:
+        yield beside
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "the writer failed"

@@ -14,10 +14,7 @@ LEAST_CONTRAST = 1e-3
 # all that is written around a head look alike in it. nnU-Net would cut at the lesions' percentiles, about 0 to 45 HU,
 # Ryu et al. (Brain Behav 2025) at -1000 to 1000 HU, where leukoaraiosis is a hundredth of the range.
 WINDOW_HU = (0.0, 80.0)
-BRAIN_HU, SPREAD_HU = (
-    30.0,
-    10.0,
-)  # choice: about mean and SD of brain in that window (docs/synthetic_ct.md)
+BRAIN_HU, SPREAD_HU = 30.0, 10.0  # choice: about mean and SD of brain in that window (docs/synthetic_ct.md)
 FOREGROUND_LEVEL = 0.5  # choice: leaves room for what is twice as bright as the mean before clipping at 2
 HIGHEST = 2.0
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +23,7 @@ from scipy import ndimage
 
 from csvd.errors import InputError
 from csvd.grid import LARGEST_SHEAR, shear
-from csvd.image import Grid, Image, axial_grid, resample
+from csvd.image import Grid, Image, axial_grid, resample, whole_or_not_at_all
 
 MODELS = ("rigid", "affine", "deformable")
 Matching = tuple[float, float, float]  # mutual information in nats, its share of the entropy, Dice of the masks
@@ -121,18 +120,10 @@ class Registration:
         path = Path(path)
         if path.suffix not in (".tfm", ".h5"):
             raise InputError(f"{path} cannot be written: the name of a transform must end in .tfm or .h5.")
-        beside = path.with_name(f".csvd-{uuid.uuid4().hex}{path.suffix}")
         facts = {"model": self.model, "shape": self.grid.shape, "affine": self.grid.affine.tolist()}
-        try:
+        with whole_or_not_at_all(path, path.suffix) as beside:
             sitk.WriteTransform(self.transform, str(beside))
             sidecar(path).write_text(json.dumps({**facts, "quality": asdict(self.quality)}, indent=1))
-            os.replace(beside, path)
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or "the writer failed"
-            raise InputError(f"{path} cannot be written ({reason}). Choose a folder you may write to.") from None
-        finally:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
 
 
 def sidecar(path: Path) -> Path:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from csvd.anatomy import find_anatomy
 from csvd.bundle import Bundle
@@ -20,7 +19,7 @@ from csvd.grid import Grid, axial_grid, resample
 from csvd.image import read_image
 from csvd.pipelines.wmh import segment_wmh
 
-from .heads import CODE, STEP_MM, Head, brain_box
+from .heads import CODE, Head, brain_box, distance_bytes
 
 SCANS = ("flair_longitudinal/patient*/study*_FLAIR.nii.gz", "multisequence_stroke/FLAIR.nii.gz")
 TISSUE_OF = {  # anatomy label -> tissue code; what is not here is air
@@ -39,10 +38,6 @@ def cubic_grid(grid: Grid) -> Grid:
     affine[:3, 3] += affine[:3, 2] * (0.5 / thickness - 0.5)
     affine[:3, 2] /= thickness
     return Grid((*axial.shape[:2], count), affine)
-
-
-def distance_bytes(mask: np.ndarray) -> np.ndarray:
-    return np.clip(ndimage.distance_transform_edt(~mask) / STEP_MM, 0, 255).astype(np.uint8)
 
 
 def prepare_scan(path: Path, teacher: Bundle) -> dict[str, np.ndarray]:

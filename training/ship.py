@@ -51,7 +51,7 @@ def lineage(runs: list[str]) -> list[str]:
         recipe = read_recipe(run)
         teachers = read_card(recipe["teacher"])["runs"] if "teacher" in recipe else []
         parents = [*teachers, recipe["start"]] if "start" in recipe else teachers
-        known += [name for name in [*lineage(parents), run] if name not in known]
+        known += [*lineage(parents), run]
     return list(dict.fromkeys(known))
 
 

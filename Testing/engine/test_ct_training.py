@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from scipy import ndimage
+from tiny_models import ball_in
 from torch import nn
 
 from csvd.errors import InputError
@@ -34,12 +36,7 @@ ILL = {
 WELL = {"healthy": 1.0, "infarct": 0.0}
 
 
-def ball(centre, radii):
-    square = sum(
-        ((torch.arange(n).float() - c) / r).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2
-        for axis, (n, c, r) in enumerate(zip(SHAPE, centre, radii, strict=True))
-    )
-    return square < 1
+ball = partial(ball_in, SHAPE)
 
 
 @pytest.fixture(scope="module")

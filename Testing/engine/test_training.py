@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 from scipy import ndimage
-from tiny_models import ANATOMY_LABELS, ROOT, SHARED
+from tiny_models import ANATOMY_LABELS, ROOT, SHARED, ball_in
 
 from csvd.bundle import load_bundle
 from csvd.grid import Grid
@@ -29,12 +30,7 @@ SHAPE, CENTRE = (120, 150, 110), (60, 76, 55)
 SMALL = {"shape": (96, 112), "pixel_mm": 1.5}
 
 
-def ball(centre, radii):
-    square = sum(
-        ((torch.arange(n).float() - c) / r).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2
-        for axis, (n, c, r) in enumerate(zip(SHAPE, centre, radii, strict=True))
-    )
-    return square < 1
+ball = partial(ball_in, SHAPE)
 
 
 @pytest.fixture(scope="module")

@@ -186,3 +186,12 @@ def slices_for(bundle, flair, anatomy):
     """What the networks of ``bundle`` are shown of a scan, (R, A, S)."""
     grid, _ = slice_grid(flair, anatomy, bundle)
     return network_slices(*relative_slices(flair, anatomy, grid), bundle)
+
+
+def ball_in(shape, centre, radii):
+    """An ellipsoid in a volume of ``shape``, all in voxels: bool tensor."""
+    square = sum(
+        ((torch.arange(n).float() - c) / r).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2
+        for axis, (n, c, r) in enumerate(zip(shape, centre, radii, strict=True))
+    )
+    return square < 1
