@@ -47,6 +47,7 @@ class Scanner:
     background: float
     circle_mm: float  # radius of the reconstructed circle
     cut: bool  # negative values written as 0
+    offset_hu: float  # error of the calibration: tissue means differ by 9 to 10 HU (SD) between patients of a template
     holder: tuple[float, ...]  # gap, shell thickness, shell HU, foam HU, table distance, table HU
 
 
@@ -63,6 +64,7 @@ def draw_scanner(rng: np.random.Generator, noise_hu: tuple[float, float]) -> Sca
         background=float(rng.choice(BACKGROUNDS, p=BACKGROUND_SHARES)),
         circle_mm=u(108, 128),
         cut=rng.random() < 0.25,
+        offset_hu=float(np.clip(rng.normal(0, 5), -12, 12)),
         holder=(u(4, 14), u(2, 4), u(-150, 250), u(-990, -900), u(15, 60), u(-300, 150)),
     )
 
@@ -233,7 +235,7 @@ def expose(
         level = 1.1 - 0.3 * ((right**2 + anterior**2).sqrt() / 90).clamp(max=1)  # choice: rays through the middle
         sd = scanner.noise_hu * (REFERENCE_MM / thickness_mm) ** 0.5
         hu = hu + sd * level * grain(tuple(hu.shape), scanner.grain_mm / pixel_mm, generator)
-    return hu
+    return hu + scanner.offset_hu
 
 
 def stored(hu: torch.Tensor, scanner: Scanner, pixel_mm: float) -> torch.Tensor:

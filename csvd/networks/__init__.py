@@ -8,11 +8,12 @@ EXTRA_PACKAGES = {"ResNet34UNet": {"monai": "monai>=1.6.1"}}
 
 def architectures() -> dict[str, type]:
     """Architectures by the name that a model bundle uses."""
+    from .plainconvunet import PlainConvUNet2d
     from .resnet34unet import ResNet34UNet
     from .seunet import SEUNet, UNet
     from .tiantan import TiantanCNN
 
-    return {network.__name__: network for network in (SEUNet, UNet, ResNet34UNet, TiantanCNN)}
+    return {network.__name__: network for network in (SEUNet, UNet, ResNet34UNet, TiantanCNN, PlainConvUNet2d)}
 
 
 def build(description: dict):
