@@ -1,4 +1,4 @@
-"""The answer for one FLAIR: masks, maps, measurements, warnings and where they came from."""
+"""The answer for one scan: masks, maps, measurements, warnings and where they came from."""
 
 import os
 import platform
@@ -15,7 +15,8 @@ import numpy as np
 import csvd
 from csvd.errors import InputError
 from csvd.image import Image, write_image
-from csvd.measure import Measurement, measure_wmh
+from csvd.marker import WMH, Marker
+from csvd.measure import Measurement, measure_white_matter
 from csvd.measure.fazekas import Fazekas
 from csvd.measure.lesions import Lesion
 from csvd.measure.uncertainty import uncertainty_map
@@ -27,12 +28,12 @@ PV_RULES = ("voxel", "cluster")
 
 @dataclass(frozen=True)
 class Result:
-    """White matter hyperintensities of one FLAIR. Every array lies on the FLAIR's own grid, indexed (i, j, k).
+    """The white matter lesions of one scan. Every array lies on the scan's own grid, indexed (i, j, k).
 
     A result is never changed: `remeasure` gives a new one, which shares the arrays that stayed the same.
 
     Attributes:
-        image: the FLAIR.
+        image: the scan.
         labels: uint8; 0 nothing, 1 periventricular, 2 deep.
         probability: float32, 0 to 1; the mean of the ensemble.
         uncertainty: float32, 0 to 1; 1 - KL(p || 1/2) in bits, 0 outside the brain.
@@ -43,10 +44,12 @@ class Result:
         lesions: the 26-connected lesions, largest first.
         fazekas: the three readings of the Fazekas scale.
         warnings: sentences for the reader of the report.
-        parameters: threshold, pv_distance_mm, pv_rule, and what the pipeline adds (members, mirror ...).
+        parameters: threshold, pv_distance_mm, pv_rule, and what the pipeline adds (members, mirror ...). Where
+            ``midplane`` is among it (four numbers, see `csvd.measure.hemispheres`), each hemisphere is measured.
         provenance: input, software, models, device, times in seconds, date.
         automatic: the result under the same parameters before anything was edited by hand; None if nothing was.
         moved: uint8; zones that a reader chose against the rule, 1 or 2, and 0 elsewhere; None if there are none.
+        marker: what the lesions are: hyperintensities of a FLAIR, or leukoaraiosis of a CT.
     """
 
     image: Image
@@ -64,10 +67,11 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     automatic: Self | None = None
     moved: np.ndarray | None = None
+    marker: Marker = WMH
 
     @property
     def mask(self) -> np.ndarray:
-        """(i, j, k) bool: all white matter hyperintensities."""
+        """(i, j, k) bool: all lesions, of either zone."""
         return self.labels > 0
 
     @property
@@ -89,26 +93,28 @@ class Result:
         warnings: Iterable[str] = (),
         parameters: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        marker: Marker = WMH,
     ) -> Self:
         """Measure what an ensemble found.
 
         Args:
-            image: the FLAIR, shape (i, j, k).
-            probability: (i, j, k), 0 to 1; a voxel is a hyperintensity where it reaches `threshold`.
+            image: the scan, shape (i, j, k).
+            probability: (i, j, k), 0 to 1; a voxel is a lesion where it reaches `threshold`.
             ventricles, brain: (i, j, k) masks.
             threshold: between 0 and 1; .5 as in Kim et al., AJNR 2024.
             pv_distance_mm: how far from a ventricle periventricular reaches; 10 mm as in Kim et al.
             pv_rule: "voxel" or "cluster": whether each voxel or each whole lesion is given to a zone.
             warnings: sentences about the image and the run.
             parameters, provenance: what else the caller knows; kept beside what is noted here.
+            marker: what was looked for.
 
         Raises:
             InputError: an array of another shape or with values that cannot be, or a parameter out of its range.
         """
         threshold = _checked_threshold(threshold)
-        probability = _checked_probability(probability, image)
-        ventricles = _checked_mask(ventricles, image, "mask of the ventricles")
-        brain = _checked_mask(brain, image, "brain mask")
+        probability = _checked_probability(probability, image, marker)
+        ventricles = _checked_mask(ventricles, image, marker, "mask of the ventricles")
+        brain = _checked_mask(brain, image, marker, "brain mask")
         distance_mm = ventricle_distance(ventricles, image.spacing_mm)
         settings = {"threshold": threshold, "pv_distance_mm": float(pv_distance_mm), "pv_rule": _checked_rule(pv_rule)}
         blank = cls(
@@ -124,7 +130,8 @@ class Result:
             fazekas=None,
             warnings=[*image.warnings, *(text for text in warnings if text not in image.warnings)],
             parameters={**(parameters or {}), **settings},
-            provenance=_provenance(image, provenance or {}),
+            provenance=_provenance(image, marker, provenance or {}),
+            marker=marker,
         )
         return blank._measured(probability >= threshold)
 
@@ -145,7 +152,7 @@ class Result:
         so drops an edited mask and moved zones.
 
         Args:
-            mask: (i, j, k), anything but 0 is a hyperintensity.
+            mask: (i, j, k), anything but 0 is a lesion.
             threshold, pv_distance_mm, pv_rule: as in `from_probability`.
             ventricles: (i, j, k), anything but 0 is ventricle.
             moved: (i, j, k) uint8, the zones that a reader chose, 1 or 2, and 0 where the rule decides.
@@ -168,17 +175,17 @@ class Result:
             automatic = replace(automatic, parameters=settings)
             automatic = automatic._measured(automatic.probability >= settings["threshold"])
         if mask is not None:
-            mask = _checked_mask(mask, self.image, "edited mask")
+            mask = _checked_mask(mask, self.image, self.marker, "edited mask")
         else:
             mask = self.mask if threshold is None else automatic.mask
         if ventricles is not None:
-            ventricles = _checked_mask(ventricles, self.image, "edited mask of the ventricles")
+            ventricles = _checked_mask(ventricles, self.image, self.marker, "edited mask of the ventricles")
             distance_mm = ventricle_distance(ventricles, self.image.spacing_mm)
         else:
             ventricles, distance_mm = self.ventricles, self.distance_mm
 
         if moved is not None:
-            _check_shape(moved, self.image, "array of moved zones")
+            _check_shape(moved, self.image, self.marker, "array of moved zones")
         elif threshold is None:
             moved = self.moved
         if moved is not None and not (mask & (moved > 0) & (moved != automatic.labels)).any():
@@ -216,16 +223,17 @@ class Result:
         from csvd.report.segmentation import write_segmentation
         from csvd.report.tables import measurements_json, write_json, write_lesions, write_measurements
 
+        key = self.marker.key
         volumes = {
-            "wmh_mask": self.labels,
-            "wmh_probability": self.probability,
-            "wmh_uncertainty": self.uncertainty,
+            f"{key}_mask": self.labels,
+            f"{key}_probability": self.probability,
+            f"{key}_uncertainty": self.uncertainty,
             "ventricles_mask": self.ventricles.astype(np.uint8),
             "brain_mask": self.brain.astype(np.uint8),
         }
         for name, voxels in volumes.items():
             write_image(self.image.like(voxels), folder / f"{name}.nii.gz")
-        write_segmentation(self.labels, self.ventricles, self.image.grid, folder / "wmh.seg.nrrd")
+        write_segmentation(self.labels, self.ventricles, self.image.grid, folder / f"{key}.seg.nrrd", self.marker)
         write_measurements(self.measurements, folder / "measurements.tsv")
         write_json(measurements_json(self.measurements), folder / "measurements.json")
         write_lesions(self.lesions, folder / "lesions.tsv")
@@ -242,7 +250,7 @@ class Result:
         return origin
 
     def _measured(self, mask: np.ndarray) -> Self:
-        measures = measure_wmh(
+        measures = measure_white_matter(
             mask,
             self.probability,
             self.distance_mm,
@@ -253,6 +261,8 @@ class Result:
             pv_rule=self.parameters["pv_rule"],
             threshold=self.parameters["threshold"],
             moved=self.moved,
+            midplane=self.parameters.get("midplane"),
+            marker=self.marker,
         )
         return replace(
             self,
@@ -263,12 +273,13 @@ class Result:
         )
 
 
-def _provenance(image: Image, known: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(image: Image, marker: Marker, known: Mapping[str, Any]) -> dict[str, Any]:
     software = {"csvd": csvd.__version__, "python": platform.python_version(), "system": platform.platform()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             software[package] = version(package)
     noted = {
+        "marker": marker.key,
         "input": {
             "path": image.source,
             "sha256": image.sha256,
@@ -281,24 +292,26 @@ def _provenance(image: Image, known: Mapping[str, Any]) -> dict[str, Any]:
     return {**noted, **known}
 
 
-def _checked_mask(mask: np.ndarray, image: Image, what: str) -> np.ndarray:
+def _checked_mask(mask: np.ndarray, image: Image, marker: Marker, what: str) -> np.ndarray:
     mask = np.asarray(mask)
-    _check_shape(mask, image, what)
+    _check_shape(mask, image, marker, what)
     return mask if mask.dtype == bool else mask != 0
 
 
-def _checked_probability(probability: np.ndarray, image: Image) -> np.ndarray:
+def _checked_probability(probability: np.ndarray, image: Image, marker: Marker) -> np.ndarray:
     probability = np.asarray(probability, dtype=np.float32)
-    _check_shape(probability, image, "probability map")
+    _check_shape(probability, image, marker, "probability map")
     if not (probability.min() >= 0 and probability.max() <= 1):
         raise InputError("The probability map holds values that are not 0 to 1: give the ensemble's mean probability.")
     return probability
 
 
-def _check_shape(array: np.ndarray, image: Image, what: str) -> None:
+def _check_shape(array: np.ndarray, image: Image, marker: Marker, what: str) -> None:
     if array.shape != image.voxels.shape:
         given, wanted = ("x".join(map(str, shape)) for shape in (array.shape, image.voxels.shape))
-        raise InputError(f"The {what} has {given} voxels and the FLAIR has {wanted}: use the FLAIR's own grid.")
+        raise InputError(
+            f"The {what} has {given} voxels and the {marker.image} has {wanted}: use the {marker.image}'s own grid."
+        )
 
 
 def _checked_threshold(threshold: float) -> float:

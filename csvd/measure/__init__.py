@@ -1,6 +1,6 @@
 """Arrays in, numbers out. A measure never reads an image."""
 
 from csvd.measure.measurement import Measurement
-from csvd.measure.wmh import WMHMeasures, measure_wmh
+from csvd.measure.white_matter import WhiteMatterMeasures, measure_white_matter
 
-__all__ = ["Measurement", "WMHMeasures", "measure_wmh"]
+__all__ = ["Measurement", "WhiteMatterMeasures", "measure_white_matter"]

@@ -67,6 +67,13 @@ def volume_by_grade(zone: str) -> VolumeByGrade:
     )
 
 
+def on_other_image(rule: str, image: str) -> str:
+    """Return what is known of a rule made on FLAIR when it is used on ``image`` ("CT"): what to put behind its
+    source, or nothing."""
+    entry = _table()["on_other_images"].get(image, {}).get(rule)
+    return f". {entry['note']} ({citation(entry['source'])})" if entry else ""
+
+
 def citation(key: str) -> str:
     """Return the citation behind a short source name such as ``kim2024``."""
     return _table()["sources"][key]

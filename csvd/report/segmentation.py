@@ -1,8 +1,8 @@
 """Segments for 3D Slicer: a ``.seg.nrrd`` file that opens as named, coloured, coded, editable segments.
 
 The layout is what Slicer's vtkMRMLSegmentationStorageNode writes (NRRD0004, space LPS): the first axis counts layers,
-one labelmap each, so that segments of different layers may overlap. White matter hyperintensities are layer 0 and the
-ventricles layer 1: an edited mask that runs into a ventricle loses no voxel of either.
+one labelmap each, so that segments of different layers may overlap. Lesions are layer 0 and the ventricles
+layer 1: an edited mask that runs into a ventricle loses no voxel of either.
 
 Which segments are shown is kept by Slicer in a display node and not in this file; the modules of this extension hide
 the ventricles when they load it, and someone who drags the file into Slicer sees all three.
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from csvd.image import Grid
+from csvd.marker import WMH, Marker
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 REPRESENTATION = "Binary labelmap"
@@ -26,27 +27,36 @@ GZIP = 31  # zlib's window size code for a gzip header around the stream
 
 
 @cache
-def segments() -> tuple[dict, ...]:
-    """The segments of ``wmh.seg.nrrd`` in order: id, name, color (0-255), layer, label value and DICOM codes."""
-    return tuple(json.loads(files(__package__).joinpath("segments.json").read_text(encoding="utf-8"))["segments"])
+def segments(marker: Marker = WMH) -> tuple[dict, ...]:
+    """The segments of a result in order: id, name, color (0-255), layer, label value and DICOM codes."""
+    listed = json.loads(files(__package__).joinpath("segments.json").read_text(encoding="utf-8"))["segments"]
+    return tuple(named_after(marker, segment) for segment in listed)
 
 
-def write_segmentation(labels: np.ndarray, ventricles: np.ndarray, grid: Grid, path: Path) -> None:
-    """Write white matter hyperintensities and ventricles as Slicer segments.
+def named_after(marker: Marker, segment: dict) -> dict:
+    """A segment of the file's ``{marker}`` with the words of `marker` in its name and id."""
+    return segment | {key: segment[key].replace("{marker}", marker.short) for key in ("id", "name")}
+
+
+def write_segmentation(
+    labels: np.ndarray, ventricles: np.ndarray, grid: Grid, path: Path, marker: Marker = WMH
+) -> None:
+    """Write lesions and ventricles as Slicer segments.
 
     Args:
         labels: (i, j, k) uint8; 1 periventricular, 2 deep.
         ventricles: (i, j, k) bool.
         grid: the grid of both.
         path: the file, whose name should end in ``.seg.nrrd``.
+        marker: what the lesions are.
     """
     layers = np.stack([labels.astype(np.uint8), ventricles.astype(np.uint8)])
     packer = zlib.compressobj(level=6, wbits=GZIP)
     voxels = packer.compress(layers.tobytes(order="F")) + packer.flush()
-    path.write_bytes(_header(layers.shape, grid.affine).encode("utf-8") + voxels)
+    path.write_bytes(_header(layers.shape, grid.affine, marker).encode("utf-8") + voxels)
 
 
-def _header(shape: tuple[int, ...], affine: np.ndarray) -> str:
+def _header(shape: tuple[int, ...], affine: np.ndarray, marker: Marker) -> str:
     directions = (RAS_TO_LPS @ affine[:3, :3]).T
     origin = RAS_TO_LPS @ affine[:3, 3]
     extent = " ".join(f"0 {n - 1}" for n in shape[1:])
@@ -61,7 +71,7 @@ def _header(shape: tuple[int, ...], affine: np.ndarray) -> str:
         "encoding: gzip",
         f"space origin: {_vector(origin)}",
     ]
-    for number, segment in enumerate(segments()):
+    for number, segment in enumerate(segments(marker)):
         values = {
             "ID": segment["id"],
             "Name": segment["name"],

@@ -1,25 +1,30 @@
-"""Everything measured on the white matter hyperintensities of one scan."""
+"""Everything measured on the white matter lesions of one scan, whichever marker they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from csvd.errors import InputError
+from csvd.marker import WMH, Marker
 from csvd.measure import uncertainty
 from csvd.measure.fazekas import DIAMETER, SEVERE_TOTAL, THICKNESS, TOTAL_VOLUME, Fazekas, fazekas
+from csvd.measure.hemispheres import hemisphere_shares
 from csvd.measure.lesions import MM3_PER_ML, SIZES, Lesion, lesion_table
 from csvd.measure.measurement import Measurement
-from csvd.measure.reference import Cutoff, citation, cutoff, volume_by_grade
+from csvd.measure.reference import Cutoff, citation, cutoff, on_other_image, volume_by_grade
 from csvd.measure.slices import bounding_box
 from csvd.measure.zones import DEEP, FARTHEST_MM, PERIVENTRICULAR, periventricular
 
 VOXELS = "Voxel count x voxel volume"
-NO_WMH = "no WMH"
+
+# What a marker measures beyond what all have, by its key: from the measurements so far, by name, to further ones.
+# `Result.remeasure` comes by here too, so they follow every edit.
+OWN_MEASUREMENTS: dict[str, Callable[[Mapping[str, Measurement]], list[Measurement]]] = {}
 
 
 @dataclass(frozen=True)
-class WMHMeasures:
+class WhiteMatterMeasures:
     """``labels`` uint8 (i, j, k): 1 periventricular, 2 deep (or of unknown zone), 0 elsewhere; ``measurements`` by
     name in the order of the report; ``lesions`` largest first; ``fazekas`` the three readings."""
 
@@ -29,7 +34,7 @@ class WMHMeasures:
     fazekas: Fazekas
 
 
-def measure_wmh(
+def measure_white_matter(
     mask: np.ndarray,
     probability: np.ndarray,
     distance_mm: np.ndarray | None,
@@ -41,20 +46,24 @@ def measure_wmh(
     pv_rule: str = "voxel",
     threshold: float = 0.5,
     moved: np.ndarray | None = None,
-) -> WMHMeasures:
-    """Measure a WMH mask.
+    midplane: Sequence[float] | None = None,
+    marker: Marker = WMH,
+) -> WhiteMatterMeasures:
+    """Measure a mask of white matter lesions.
 
     ``mask`` and ``brain`` (the intracranial space) are boolean, ``probability`` is the ensemble's mean and
     ``distance_mm`` the ventricle distance, all (i, j, k) on one grid; ``affine`` maps indices to world RAS mm.
     ``threshold`` is the one that made the mask and is only reported. ``moved`` holds the zones that a reader chose, 1
-    or 2, and 0 where the rule decides. Only the box around the mask is worked on.
+    or 2, and 0 where the rule decides. ``midplane`` is that of :func:`csvd.measure.hemispheres.hemisphere_shares`; the
+    hemispheres are measured only with one. ``marker`` gives the titles, and `OWN_MEASUREMENTS` what else it measures.
+    Only the box around the mask is worked on.
 
     Without lesions every volume, count and grade is 0. Without ventricles (``distance_mm`` is ``None`` or nowhere
     finite) what depends on the zone is ``None``, for a missing ventricle does not make a lesion deep; the
     label is then 2 throughout. Without any brain voxel the percentages are ``None``.
 
-    Raises ``InputError`` for a distance that is not between 0 and 30 mm, ``ValueError`` for volumes of other shapes or
-    another rule.
+    Raises ``InputError`` for a distance that is not between 0 and 30 mm or numbers that are no midplane, ``ValueError``
+    for volumes of other shapes or another rule.
     """
     if not 0 < pv_distance_mm < FARTHEST_MM:
         raise InputError(
@@ -90,18 +99,23 @@ def measure_wmh(
     grades = fazekas(labels[box], distance, spacing_mm, voxel_volume_ml=voxel_ml, limit_mm=pv_distance_mm)
 
     zone_rule = _zone_rule(pv_distance_mm, pv_rule)
+    shares = None if midplane is None else hemisphere_shares(here, shifted, midplane)
     measurements = [
-        *_volumes(labels[box], voxel_ml, int(np.count_nonzero(brain)) * voxel_ml, zones_known, zone_rule),
+        *_volumes(labels[box], voxel_ml, int(np.count_nonzero(brain)) * voxel_ml, zones_known, zone_rule, marker),
+        *_hemispheres(shares, voxel_ml, marker),
         *_lesion_counts(lesions, zones_known, zone_rule),
-        *_fazekas(grades),
-        *_uncertainty(uncertainty.uncertainty_index(p, here)),
+        *_fazekas(grades, marker),
+        *_uncertainty(uncertainty.uncertainty_index(p, here), marker),
         Measurement(
             "threshold", "Probability threshold", float(threshold), "", "Setting; .5 in " + citation("kim2024")
         ),
         Measurement("periventricular_distance", "Periventricular distance", float(pv_distance_mm), "mm", zone_rule),
         Measurement("periventricular_rule", "Periventricular rule", pv_rule, "", zone_rule),
     ]
-    return WMHMeasures(labels, {m.name: m for m in measurements}, lesions, grades)
+    named = {m.name: m for m in measurements}
+    if marker.key in OWN_MEASUREMENTS:
+        named |= {m.name: m for m in OWN_MEASUREMENTS[marker.key](named)}
+    return WhiteMatterMeasures(labels, named, lesions, grades)
 
 
 def _zone_rule(distance_mm: float, rule: str) -> str:
@@ -113,13 +127,13 @@ def _zone_rule(distance_mm: float, rule: str) -> str:
 
 
 def _volumes(
-    labels: np.ndarray, voxel_ml: float, icv_ml: float, zones_known: bool, zone_rule: str
+    labels: np.ndarray, voxel_ml: float, icv_ml: float, zones_known: bool, zone_rule: str, marker: Marker
 ) -> list[Measurement]:
     near, far = (int(np.count_nonzero(labels == zone)) * voxel_ml for zone in (PERIVENTRICULAR, DEEP))
     volumes = {
-        "total": ("Total WMH", near + far, VOXELS),
-        "periventricular": ("Periventricular WMH", near if zones_known else None, zone_rule),
-        "deep": ("Deep WMH", far if zones_known else None, f"WMH that are not periventricular. {zone_rule}"),
+        "total": (f"Total {marker.short}", near + far, VOXELS),
+        "periventricular": (f"Periventricular {marker.short}", near if zones_known else None, zone_rule),
+        "deep": (f"Deep {marker.short}", far if zones_known else None, f"What is not periventricular. {zone_rule}"),
     }
     measured = [
         Measurement(f"{name}_volume", f"{title}, volume", ml, "mL", how) for name, (title, ml, how) in volumes.items()
@@ -137,6 +151,20 @@ def _volumes(
             )
         )
     return measured
+
+
+def _hemispheres(shares: tuple[float, float] | None, voxel_ml: float, marker: Marker) -> list[Measurement]:
+    if shares is None:
+        return []
+    left, right = (voxels * voxel_ml for voxels in shares)
+    how = f"{VOXELS}, on this side of the mid-sagittal plane"
+    asymmetry = (left - right) / (left + right) if left + right else 0.0
+    formula = "(left - right) / (left + right), from -1 to 1; 0 without lesions"
+    return [
+        Measurement("left_volume", f"Left-sided {marker.short}, volume", left, "mL", how),
+        Measurement("right_volume", f"Right-sided {marker.short}, volume", right, "mL", how),
+        Measurement("asymmetry_index", "Asymmetry index", asymmetry, "", formula),
+    ]
 
 
 def _lesion_counts(lesions: list[Lesion], zones_known: bool, zone_rule: str) -> list[Measurement]:
@@ -165,10 +193,13 @@ def _lesion_counts(lesions: list[Lesion], zones_known: bool, zone_rule: str) -> 
     return counts
 
 
-def _fazekas(grades: Fazekas) -> list[Measurement]:
-    thickness = f"{THICKNESS.note}: {_limits(THICKNESS)}. {THICKNESS.source}"
-    diameter = f"{DIAMETER.note}: {_limits(DIAMETER)}. {DIAMETER.source}"
-    how_thick = f"Farthest voxel from the ventricle of the WMH that reach it; {FARTHEST_MM:g} mm means at least that"
+def _fazekas(grades: Fazekas, marker: Marker) -> list[Measurement]:
+    caution = on_other_image("fazekas_geometry", marker.image)
+    thickness = f"{THICKNESS.note}: {_limits(THICKNESS)}. {THICKNESS.source}{caution}"
+    diameter = f"{DIAMETER.note}: {_limits(DIAMETER)}. {DIAMETER.source}{caution}"
+    how_thick = (
+        f"Farthest voxel from the ventricle of the lesions that reach it; {FARTHEST_MM:g} mm means at least that"
+    )
     how_wide = f"Between outer pixel corners; parts of periventricular lesions count from {DIAMETER.value[0]:g} mm on"
     severe = cutoff("severe_total")
     agreement = "No two of the three readings (volume, geometry, likelihood) lie more than one grade apart"
@@ -184,13 +215,16 @@ def _fazekas(grades: Fazekas) -> list[Measurement]:
             f"{severe.note}. {severe.source}",
         ),
         Measurement("periventricular_thickness", "Periventricular thickness", grades.thickness_mm, "mm", how_thick),
-        Measurement("deep_diameter", "Largest deep WMH, in-plane diameter", grades.diameter_mm, "mm", how_wide),
+        Measurement(
+            "deep_diameter", f"Largest deep {marker.short}, in-plane diameter", grades.diameter_mm, "mm", how_wide
+        ),
         Measurement(
             "fazekas_volume_grade",
             "Overall Fazekas by total volume (0-3)",
             grades.volume_grade,
             "",
-            f"{TOTAL_VOLUME.note}: {_limits(TOTAL_VOLUME)}. {TOTAL_VOLUME.source}",
+            f"{TOTAL_VOLUME.note}: {_limits(TOTAL_VOLUME)}. {TOTAL_VOLUME.source}"
+            + on_other_image("fazekas_volume", marker.image),
         ),
     ]
     for zone, shares in (("periventricular", grades.likelihood_periventricular), ("deep", grades.likelihood_deep)):
@@ -202,7 +236,8 @@ def _fazekas(grades: Fazekas) -> list[Measurement]:
                     f"Likelihood share of Fazekas {grade}, {zone}",
                     shares[grade] if shares else None,
                     "",
-                    f"{zone.capitalize()} volume against patients of each grade, log-normal. {table.source}",
+                    f"{zone.capitalize()} volume against patients of each grade, log-normal. {table.source}"
+                    + on_other_image("fazekas_volume", marker.image),
                 )
             )
     if grades.conflicts:
@@ -211,22 +246,24 @@ def _fazekas(grades: Fazekas) -> list[Measurement]:
     return measured
 
 
-def _uncertainty(index: float | None) -> list[Measurement]:
+def _uncertainty(index: float | None, marker: Marker) -> list[Measurement]:
     voxel, review = cutoff("uncertain_voxel"), cutoff("review")
+    caution = on_other_image("uncertainty", marker.image)
     return [
         Measurement(
             "uncertainty_index",
             "Uncertainty index",
-            NO_WMH if index is None else index,
+            f"no {marker.short}" if index is None else index,
             "",
-            f"Share of WMH voxels with KL < {voxel.value} bit; it also grows as the volume falls. {voxel.source}",
+            f"Share of lesion voxels with KL < {voxel.value} bit; it also grows as the volume falls. {voxel.source}"
+            + caution,
         ),
         Measurement(
             "review_recommended",
             "Review recommended",
             index is not None and index >= review.value,
             "",
-            f"Uncertainty index >= {review.value}. {review.note}. {review.source}",
+            f"Uncertainty index >= {review.value}. {review.note}. {review.source}{caution}",
         ),
     ]
 

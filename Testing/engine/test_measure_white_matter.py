@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from csvd.errors import InputError
-from csvd.measure import Measurement, measure_wmh
+from csvd.measure import Measurement, measure_white_matter
 from csvd.measure.reference import cutoff, norms
 from csvd.measure.zones import ventricle_distance
 
@@ -44,7 +44,7 @@ def scan():
 
 
 def measured(scan, **settings):
-    return measure_wmh(**scan, spacing_mm=SPACING, affine=AFFINE, **settings)
+    return measure_white_matter(**scan, spacing_mm=SPACING, affine=AFFINE, **settings)
 
 
 def values(measures):
@@ -159,7 +159,7 @@ def test_more_empty_space_around_the_head_changes_nothing(scan):
     wider["distance_mm"][wider["distance_mm"] == 0] = 30
     affine = AFFINE.copy()
     affine[:3, 3] = -AFFINE[:3, :3] @ before
-    plain, padded = measured(scan), measure_wmh(**wider, spacing_mm=SPACING, affine=affine)
+    plain, padded = measured(scan), measure_white_matter(**wider, spacing_mm=SPACING, affine=affine)
     assert values(plain) == values(padded)
     assert plain.lesions == padded.lesions
 
@@ -215,7 +215,7 @@ def test_a_remeasurement_with_500_lesions_takes_less_than_a_few_smoothings_of_th
         return min(times), result
 
     affine = np.diag([*spacing, 1.0])
-    ours, measures = best_of_three(lambda: measure_wmh(mask, probability, distance, mask, spacing, affine))
+    ours, measures = best_of_three(lambda: measure_white_matter(mask, probability, distance, mask, spacing, affine))
     smoothing, _ = best_of_three(lambda: ndimage.gaussian_filter(probability, 2.0))
     assert len(measures.lesions) > 500
     assert ours < 10 * smoothing
