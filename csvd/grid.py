@@ -28,7 +28,8 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        return tuple(float(mm) for mm in np.linalg.norm(self.affine[:3, :3], axis=0))
+        """Distance of neighbouring voxels along each axis; of slanted slices, at a right angle to them."""
+        return tuple(float(mm) for mm in np.linalg.norm(upright_steps(self.affine), axis=0))
 
     @property
     def extent_mm(self) -> tuple[float, float, float]:
@@ -66,6 +67,47 @@ def shear(affine: np.ndarray) -> float:
     with np.errstate(all="ignore"):
         axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
         return float(np.abs(axes.T @ axes - np.eye(3))[~np.eye(3, dtype=bool)].max())
+
+
+def upright_steps(affine: np.ndarray) -> np.ndarray:
+    """The steps from voxel to voxel along the three axes, RAS mm, 3x3, without the slant of slices, if they have one.
+
+    A CT whose gantry is tilted moves its table at a slant to its slices. Their pixels stay as they are; the step from
+    slice to slice becomes the distance at a right angle.
+    """
+    steps = affine[:3, :3]
+    if not shear(affine) > LARGEST_SHEAR:
+        return steps
+    lengths = np.linalg.norm(steps, axis=0)
+    cosines = np.abs((steps / lengths).T @ (steps / lengths))
+    # Pixels stand at a right angle; of two axes that could be the stack's, it is the one nearer superior.
+    straight = [cosines[(axis + 1) % 3, (axis + 2) % 3] <= LARGEST_SHEAR for axis in range(3)]
+    across = int((np.abs(steps[2]) / lengths + np.array(straight)).argmax())
+    first, second = (axis for axis in range(3) if axis != across)
+    upright = steps.copy()
+    along = steps[:, first] / lengths[first]
+    upright[:, second] -= along * (along @ steps[:, second])
+    normal = np.cross(along, upright[:, second])
+    normal /= np.linalg.norm(normal)
+    upright[:, across] = normal * (normal @ steps[:, across])
+    return upright
+
+
+def upright_grid(grid: Grid) -> Grid:
+    """The grid without its slant: the same slices with the same pixels, in a box wide enough to hold all of them.
+
+    Every slice stays in its plane, so what is resampled onto this grid is moved within its slice and not mixed with
+    others. A straight grid comes back as it is.
+    """
+    steps = upright_steps(grid.affine)
+    if np.array_equal(steps, grid.affine[:3, :3]):
+        return grid
+    at = np.linalg.inv(steps) @ grid.affine[:3, :3] @ corners(grid.shape)[:3]
+    low, high = at.min(axis=1), at.max(axis=1)
+    affine = grid.affine.copy()
+    affine[:3, :3] = steps
+    affine[:3, 3] += steps @ (low + 0.5)
+    return Grid(tuple(np.ceil(high - low - 0.05).astype(int)), affine)
 
 
 def axial_grid(grid: Grid, in_plane_mm: float) -> Grid:
@@ -128,7 +170,8 @@ def resample(voxels: np.ndarray, source: Grid, target: Grid, order: int = 1, out
     Where a target voxel spans r > 1 source voxels, order 1 first smooths along that source axis with a Gaussian
     of sigma = 0.5 sqrt(r^2 - 1) source voxels. A voxel is taken to see the world through a Gaussian of sigma half
     its size; variances of convolved Gaussians add, so this is what widens the source's view to the target's, and
-    nothing above the target's resolution is left to alias.
+    nothing above the target's resolution is left to alias. A slanted voxel sees what an upright one does: the beam of
+    a tilted gantry is as thick, at a right angle to its slice.
     """
     if tuple(voxels.shape) != source.shape:
         raise ValueError(f"Voxels of shape {tuple(voxels.shape)} do not lie on a grid of shape {source.shape}.")
@@ -141,7 +184,8 @@ def resample(voxels: np.ndarray, source: Grid, target: Grid, order: int = 1, out
     mapping = np.linalg.inv(source.affine) @ target.affine
     matrix, offset = mapping[:3, :3], mapping[:3, 3]
     if order == 1:
-        voxels = _smoothed(voxels, np.linalg.norm(matrix, axis=1))
+        widths = np.linalg.inv(upright_steps(source.affine)) @ upright_steps(target.affine)
+        voxels = _smoothed(voxels, np.linalg.norm(widths, axis=1))
     dtype = np.float32 if order == 1 else voxels.dtype
     result = np.empty(target.shape, dtype)
     axes = np.abs(matrix).argmax(axis=0)

@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from csvd.errors import InputError
-from csvd.grid import LARGEST_SHEAR, Grid, axial_grid, cropped_grid, resample, resized_grid, shear
+from csvd.grid import LARGEST_SHEAR, Grid, axial_grid, cropped_grid, resample, resized_grid, shear, upright_grid
 
-__all__ = ["Grid", "Image", "axial_grid", "cropped_grid", "read_image", "resample", "resized_grid", "write_image"]
+__all__ = [
+    "Grid", "Image", "axial_grid", "cropped_grid", "read_image", "resample", "resized_grid", "upright_grid",
+    "write_image",
+]  # fmt: skip
 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
+LARGEST_TILT_DEG = 35.0  # choice: the gantries of CT scanners tilt by up to 30 degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +64,18 @@ class Image:
         voxels = self.voxels.view(np.uint8) if self.voxels.dtype == bool else self.voxels
         image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0))
         lps = np.diag([-1.0, -1.0, 1.0]) @ self.affine[:3]
-        image.SetSpacing(self.spacing_mm)
-        image.SetDirection((lps[:, :3] / self.spacing_mm).ravel().tolist())
+        lengths = np.linalg.norm(lps[:, :3], axis=0)
+        image.SetSpacing(lengths.tolist())
+        image.SetDirection((lps[:, :3] / lengths).ravel().tolist())
         image.SetOrigin(lps[:, 3].tolist())
         return image
 
 
-def read_image(path: str | os.PathLike) -> Image:
+def read_image(path: str | os.PathLike, *, slanted: bool = False) -> Image:
     """Read a .nii, .nii.gz, .nrrd or .nhdr file, a folder of DICOM slices or a multi-frame DICOM file.
 
-    Voxels keep their stored type (float32 where the file rescales). Raises InputError where there is no such file,
+    Voxels keep their stored type (float32 where the file rescales). ``slanted`` takes the slices of a tilted CT gantry
+    as they lie; ``grid.upright_grid`` is where they can be resampled to. Raises InputError where there is no such file,
     it is damaged, or it is not one volume of grey values on a straight grid.
     """
     if not str(path):
@@ -78,7 +84,7 @@ def read_image(path: str | os.PathLike) -> Image:
     try:
         if not path.exists():
             raise InputError(f"There is no file or folder {path}. Check the path.")
-        voxels, affine, warnings, modality, sha256 = _read(path)
+        voxels, affine, warnings, modality, sha256 = _read(path, slanted)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror or error}). Check the path and its permissions."
@@ -87,11 +93,13 @@ def read_image(path: str | os.PathLike) -> Image:
         raise InputError(
             f"{path} has no usable position or voxel size in its header. Export it again from the scanner."
         )
-    lean = shear(affine)
-    if lean > LARGEST_SHEAR:
+    lean, limit = shear(affine), np.sin(np.radians(LARGEST_TILT_DEG)) if slanted else LARGEST_SHEAR
+    if lean > limit:
+        more = f", more than the {LARGEST_TILT_DEG:g} degrees that a tilted gantry can explain" if slanted else ""
         raise InputError(
             f"{path} has slanted voxels (sheared affine, {np.degrees(np.arcsin(min(1.0, lean))):.1f} degrees off a "
-            "right angle). Resample it onto a straight grid, or give the scan before registration or tilt correction."
+            f"right angle{more}). Resample it onto a straight grid, or give the scan before registration or tilt "
+            "correction."
         )
     return Image(voxels, affine, str(path), sha256, tuple(warnings), modality)
 
@@ -132,7 +140,7 @@ def whole_or_not_at_all(path: Path, ending: str) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str, str]:
+def _read(path: Path, slanted: bool) -> tuple[np.ndarray, np.ndarray, list[str], str, str]:
     if path.is_dir():
         from csvd import itk
 
@@ -147,7 +155,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str, str]:
     if ending in NIFTI:
         from csvd import nifti
 
-        return *nifti.read(path), "", sha256
+        return *nifti.read(path, slanted), "", sha256
     if ending in NRRD:
         from csvd import itk
 

@@ -24,6 +24,7 @@ IMAGE_CLASSES = {b"1.2.840.10008.5.1.4.1.1." + end for end in (b"4", b"4.1", b"2
 # A choice: positions are written with a few decimals, so gaps vary by far less; a lost slice changes one by 100 %.
 LARGEST_GAP_CHANGE = 0.05
 SAME_POSITION_MM = 0.01
+ROUNDING_MM = 0.1  # choice: positions are written with a few decimals, of steps that are often rounded themselves
 MESSAGE_NAMES = 4
 
 
@@ -52,7 +53,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         size = reader.GetSize()
         if np.prod(size[3:]) > 1:
             several = int(np.prod(size[3:]))
-            raise InputError(f"{path} holds {several} volumes, not one. Extract the FLAIR volume to its own file.")
+            raise InputError(f"{path} holds {several} volumes, not one. Extract the volume to its own file.")
         voxels = _voxels(reader).reshape((*size, 1)[:3] if len(size) < 3 else size[:3], order="F")
         space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
         placed = len(size) >= 3 and space == "left-posterior-superior"  # ITK turns RAS and LAS into this
@@ -83,7 +84,7 @@ def read_dicom_file(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str]
             if not off_mm < LARGEST_GAP_CHANGE * np.linalg.norm(affine[:3, 2]):
                 raise InputError(
                     f"{path} holds frames that are not one evenly spaced stack (a slice is missing, or several echoes "
-                    "or time points). Export the FLAIR volume alone."
+                    "or time points). Export the volume alone."
                 )
         else:
             warnings.append(
@@ -107,8 +108,8 @@ def read_dicom_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str], 
         if len(series) > 1:
             names = [f"{group[0].description or 'no name'} ({len(group)} files)" for group in series.values()]
             raise InputError(
-                f"{folder} holds {len(series)} series, not one: {_listed(names)}. Put the FLAIR series into a folder "
-                "of its own and give that."
+                f"{folder} holds {len(series)} series, not one: {_listed(names)}. Put the wanted series into a "
+                "folder of its own and give that."
             )
         slices = sorted(found, key=lambda one: one.height_mm)
         digest = hashlib.sha256()
@@ -151,9 +152,9 @@ def _require_one_stack(slices: list[_Slice], folder: Path) -> None:
     """Raise InputError unless the slices, in order of height, are alike and evenly spaced."""
     first = slices[0]
     if any(one.size[2:] > (1,) for one in slices):
-        raise InputError(f"{folder} holds several multi-frame files. Give the file of the FLAIR volume itself.")
+        raise InputError(f"{folder} holds several multi-frame files. Give the file of the volume itself.")
     if any(np.abs(one.direction - first.direction).max() > 1e-3 for one in slices):
-        raise InputError(f"{folder} holds slices at different angles, as a localiser does. Give the FLAIR series.")
+        raise InputError(f"{folder} holds slices at different angles, as a localiser does. Give the axial series.")
     if any(one.size != first.size or np.abs(one.spacing_mm - first.spacing_mm)[:2].max() > 1e-3 for one in slices):
         raise InputError(f"{folder} holds slices of different size or pixel spacing. Give a folder with one series.")
     gaps_mm = np.diff([one.height_mm for one in slices])
@@ -171,6 +172,10 @@ def _require_one_stack(slices: list[_Slice], folder: Path) -> None:
             f"{folder} has a slice missing or uneven spacing: {gaps_mm[worst]:.1f} mm between slices {worst + 1} and "
             f"{worst + 2}, {usual_mm:.1f} mm elsewhere. Export the series again, complete."
         )
+    origins = np.array([one.origin for one in slices])
+    straight = np.linspace(origins[0], origins[-1], len(slices))
+    if np.abs(origins - straight).max() > LARGEST_GAP_CHANGE * usual_mm + ROUNDING_MM:
+        raise InputError(f"{folder} has slices beside the line of the others. Give a series of one scan of the head.")
 
 
 def _stack(slices: list[_Slice]) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from csvd.errors import InputError
-from csvd.grid import LARGEST_SHEAR, shear
+from csvd.grid import LARGEST_SHEAR, shear, upright_steps
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 REFUSED_DTYPES = {
@@ -35,8 +35,10 @@ COMPRESSION = 4
 LARGEST_EXPANSION = 1032
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def read(path: Path, slanted: bool = False) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Voxels (i, j, k) in their stored type, or float32 where the header rescales; affine 4x4 RAS mm; warnings.
+
+    ``slanted`` takes the sform of a tilted gantry, of which a qform cannot tell.
 
     Raises InputError for a file that is not NIfTI, is cut short or damaged, or is not one 3D volume of plain
     numbers.
@@ -66,7 +68,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
             ) from None
         except MemoryError:
             raise InputError(f"{path} needs more memory than there is, {needed_bytes / 2**30:.1f} GiB.") from None
-    affine, warnings = header.affine(shape)
+    affine, warnings = header.affine(shape, slanted)
     if not dtype.isnative:
         voxels = voxels.byteswap(inplace=True).view(dtype.newbyteorder("="))
     return header.rescaled(voxels), affine, warnings
@@ -75,7 +77,8 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
 def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     """Write (i, j, k) voxels and their 4x4 RAS affine as NIfTI-1, gzipped where the name ends in .gz.
 
-    qform and sform both hold the affine, with the code "scanner", so that no reader has a choice to make.
+    qform and sform both hold the affine, with the code "scanner", so that no reader has a choice to make. A qform
+    cannot hold slanted slices: there it has their pixels and their distance at a right angle.
     The type of the voxels is kept; bool becomes uint8. The same input gives the same bytes.
     """
     voxels = np.asarray(voxels)
@@ -85,8 +88,9 @@ def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     code = next((c for c, name in DTYPES.items() if name == little.str.lstrip("<|")), None)
     if code is None:
         raise TypeError(f"NIfTI cannot hold voxels of type {voxels.dtype}.")
-    quaternion, qfac = _quaternion(affine)
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    steps = upright_steps(affine)
+    quaternion, qfac = _quaternion(steps)
+    spacing_mm = np.linalg.norm(steps, axis=0)
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *voxels.shape, 1, 1, 1, 1)
@@ -137,7 +141,7 @@ class _Header:
         sizes = [*dim[1 : dim[0] + 1], 1, 1, 1]
         volumes = int(np.prod(sizes[3:]))
         if volumes > 1:
-            raise InputError(f"{self.path} holds {volumes} volumes, not one. Extract the FLAIR volume to its own file.")
+            raise InputError(f"{self.path} holds {volumes} volumes, not one. Extract the volume to its own file.")
         return tuple(sizes[:3])
 
     def dtype(self) -> np.dtype:
@@ -156,8 +160,10 @@ class _Header:
         voxels += intercept
         return voxels
 
-    def affine(self, shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
+    def affine(self, shape: tuple[int, int, int], slanted: bool) -> tuple[np.ndarray, list[str]]:
         """The affine that ITK, and so Slicer, takes: the sform where it is of the scanner and a box, else the qform.
+
+        With ``slanted``, the sform of the scanner also where its slices are slanted, as those of a tilted gantry.
 
         ITK 5.4, itkNiftiImageIO.cxx; the tests compare with SimpleITK. One difference: with neither form set
         ITK stays silent.
@@ -178,9 +184,15 @@ class _Header:
         qform = self._qform(pixdim) if qcode else None
         trusted = scode == SCANNER and shear(sform) <= LARGEST_SHEAR
         trusted = trusted and np.allclose(np.linalg.norm(sform[:3, :3], axis=0), pixdim, rtol=1e-3)
-        affine = sform if qform is None or trusted else qform
+        tilted = slanted and scode == SCANNER and shear(sform) > LARGEST_SHEAR
+        affine = sform if qform is None or trusted or tilted else qform
         warnings = []
-        if qcode and scode:
+        if tilted and qcode:
+            warnings.append(
+                "The slices are slanted, as by a tilted gantry: the sform, which says so, is used. Viewers that take "
+                "the qform, as Slicer does, show the scan and its results in one place, but not slanted."
+            )
+        elif qcode and scode:
             corners = np.array([(i, j, k, 1) for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])]).T
             apart_mm = unit_mm * np.nanmax(np.linalg.norm(((qform - sform) @ corners)[:3], axis=0))
             if not apart_mm <= LARGEST_DISAGREEMENT_MM:
@@ -208,9 +220,9 @@ class _Header:
         return qform
 
 
-def _quaternion(affine: np.ndarray) -> tuple[np.ndarray, float]:
-    """(b, c, d) and qfac of the rotation nearest to the affine's axes (nifti1.h, method 2)."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+def _quaternion(steps: np.ndarray) -> tuple[np.ndarray, float]:
+    """(b, c, d) and qfac of the rotation nearest to the steps along the axes, 3x3 (nifti1.h, method 2)."""
+    axes = steps / np.linalg.norm(steps, axis=0)
     left, _, right = np.linalg.svd(axes)
     rotation = left @ right
     qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
