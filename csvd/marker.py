@@ -16,6 +16,7 @@ class Marker:
         short: in titles of measurements, tables and nodes; the same in singular and plural.
         name: in sentences.
         image: what it is seen on.
+        were: the verb that goes with `name`, "were" or "was".
         window: level and width in which a reader looks at the image; None where grey values have no unit, then the
             image's own percentiles.
     """
@@ -24,10 +25,16 @@ class Marker:
     short: str
     name: str
     image: str
+    were: str
     window: tuple[float, float] | None = None
 
+    @property
+    def title(self) -> str:
+        """`short` as the first word of a title."""
+        return self.short[:1].upper() + self.short[1:]
 
-WMH = Marker("wmh", "WMH", "white matter hyperintensities", "FLAIR")
+
+WMH = Marker("wmh", "WMH", "white matter hyperintensities", "FLAIR", "were")
 # 40/80 HU is the brain window of any CT console.
-LEUKOARAIOSIS = Marker("leukoaraiosis", "leukoaraiosis", "leukoaraiosis", "CT", window=(40.0, 80.0))
+LEUKOARAIOSIS = Marker("leukoaraiosis", "leukoaraiosis", "leukoaraiosis", "CT", "was", window=(40.0, 80.0))
 MARKERS = {marker.key: marker for marker in (WMH, LEUKOARAIOSIS)}

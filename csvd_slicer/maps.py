@@ -1,4 +1,4 @@
-"""Probability and uncertainty as volume nodes that lie over the FLAIR: coloured, and clear where there is nothing."""
+"""Probability and uncertainty as volume nodes that lie over the scan: coloured, and clear where there is nothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from csvd.marker import Marker
 from csvd_slicer.volumes import write_like
 
-# A choice: below this a map is clear, so that the FLAIR shows; lesion borders are far above it.
+# A choice: below this a map is clear, so that the scan shows; lesion borders are far above it.
 CLEAR_BELOW = 0.01
 
 
@@ -17,24 +18,23 @@ CLEAR_BELOW = 0.01
 class Look:
     """How a map from 0 to 1 is shown: a colour table that every scene has, and its unit (UCUM code and meaning)."""
 
-    name: str
     color_node_id: str
     unit: tuple[str, str]
 
 
-PROBABILITY = Look("WMH probability", "vtkMRMLPETProceduralColorNodePET-Heat", ("1", "no units"))
-UNCERTAINTY = Look("WMH uncertainty", "vtkMRMLColorTableNodeCool1", ("bit", "bit"))
+PROBABILITY = Look("vtkMRMLPETProceduralColorNodePET-Heat", ("1", "no units"))
+UNCERTAINTY = Look("vtkMRMLColorTableNodeCool1", ("bit", "bit"))
 
 
 def write_map(
-    node: slicer.vtkMRMLScalarVolumeNode, voxels: np.ndarray, flair: slicer.vtkMRMLScalarVolumeNode, look: Look
+    node: slicer.vtkMRMLScalarVolumeNode, voxels: np.ndarray, scan: slicer.vtkMRMLScalarVolumeNode, look: Look
 ) -> None:
     """Put a map, float32 (i, j, k) from 0 to 1, into `node`.
 
     Colours, window and threshold of display are set when the node has none yet: what a reader changed stays. Voxels
     are shown as they are, not interpolated, since a mask is made of voxels.
     """
-    write_like(node, voxels, flair)
+    write_like(node, voxels, scan)
     if node.GetVoxelValueUnits() is None:
         code, meaning = look.unit
         units = slicer.vtkCodedEntry()
@@ -50,3 +50,19 @@ def write_map(
         display.SetThreshold(CLEAR_BELOW, 1)
         display.ApplyThresholdOn()
         display.InterpolateOff()
+
+
+def set_window(scan: slicer.vtkMRMLScalarVolumeNode, level: float, width: float) -> None:
+    """Show a volume in a window of grey values, such as the 40/80 HU in which brain is read on CT."""
+    if scan.GetDisplayNode() is None:
+        scan.CreateDefaultDisplayNodes()
+    display = scan.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(width, level)
+
+
+def set_first_window(scan: slicer.vtkMRMLScalarVolumeNode, marker: Marker) -> None:
+    """Show a volume in the window of `marker`, where there is one and nobody has chosen another yet."""
+    display = scan.GetScalarVolumeDisplayNode()
+    if marker.window is not None and (display is None or display.GetAutoWindowLevel()):
+        set_window(scan, *marker.window)

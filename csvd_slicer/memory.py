@@ -16,7 +16,8 @@ import numpy as np
 import slicer
 
 from csvd.errors import InputError
-from csvd_slicer.segments import Segments, read_segments, remeasure
+from csvd.marker import MARKERS
+from csvd_slicer.segments import MARKER, Segments, marker_of, read_segments, remeasure
 from csvd_slicer.volumes import image_from_node, own_affine, voxels_of
 
 if TYPE_CHECKING:
@@ -28,33 +29,34 @@ MEASURED_WITH = ("threshold", "pv_distance_mm", "pv_rule")
 
 
 def is_ours(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether a segmentation remembers a Result."""
-    return node.GetAttribute(ORIGIN) is not None
+    """Whether a segmentation remembers a Result, and one of a marker that is known here."""
+    marker = node.GetAttribute(MARKER)
+    return node.GetAttribute(ORIGIN) is not None and (marker is None or marker in MARKERS)
 
 
-def remember(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode, result: Result) -> None:
+def remember(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, result: Result) -> None:
     """Note all that `recall` needs."""
     automatic = result.automatic or result
-    node.SetAttribute(AFFINE, json.dumps(own_affine(flair).tolist()))
+    node.SetAttribute(AFFINE, json.dumps(own_affine(scan).tolist()))
     node.SetAttribute(BRAIN_MASK, _packed(result.brain))
     node.SetAttribute(VENTRICLES_MASK, _packed(automatic.ventricles))
-    remember_parameters(node, flair, result)
+    remember_parameters(node, scan, result)
 
 
 def remember_parameters(
-    node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode, result: Result
+    node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, result: Result
 ) -> None:
     """Note what changes when the same scan is shown under other parameters."""
     from csvd.report.tables import plain
 
     origin = {"parameters": result.parameters, "warnings": result.warnings, "provenance": result.provenance}
     node.SetAttribute(ORIGIN, json.dumps(plain(origin)))
-    node.SetAttribute(DIGEST, _digest(Segments.of(result.automatic or result), _flipped_axes(node, flair)))
+    node.SetAttribute(DIGEST, _digest(Segments.of(result.automatic or result), _flipped_axes(node, scan)))
 
 
 def recall(
     node: slicer.vtkMRMLSegmentationNode,
-    flair: slicer.vtkMRMLScalarVolumeNode,
+    scan: slicer.vtkMRMLScalarVolumeNode,
     probability: slicer.vtkMRMLScalarVolumeNode,
 ) -> Result:
     """The Result that the nodes show, edits included.
@@ -64,10 +66,10 @@ def recall(
     """
     from csvd.result import Result
 
-    image = image_from_node(flair)
+    image = image_from_node(scan)
     try:
         origin = json.loads(node.GetAttribute(ORIGIN))
-        axes = _flipped_axes(node, flair)
+        axes = _flipped_axes(node, scan)
         masks = [_unpacked(node.GetAttribute(key), image.voxels.shape) for key in (VENTRICLES_MASK, BRAIN_MASK)]
         parameters = {name: value for name, value in origin["parameters"].items() if name not in MEASURED_WITH}
         measured_with = {name: origin["parameters"][name] for name in MEASURED_WITH}
@@ -81,17 +83,18 @@ def recall(
         parameters=parameters,
         **measured_with,
         **told,
+        marker=marker_of(node),
     )
-    segments = read_segments(node, flair)
+    segments = read_segments(node, scan)
     result = remeasure(automatic, segments)
     # Voxels that a reader painted and then moved are known as moved only once they are part of the result.
     return result if np.array_equal(result.labels, segments.labels) else remeasure(result, segments)
 
 
-def differs_from_automatic(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> bool:
+def differs_from_automatic(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether the segments hold anything but what the networks found; raises InputError as `read_segments`."""
-    segments = read_segments(node, flair)
-    return bool(segments.rejected.any()) or _digest(segments, _flipped_axes(node, flair)) != node.GetAttribute(DIGEST)
+    segments = read_segments(node, scan)
+    return bool(segments.rejected.any()) or _digest(segments, _flipped_axes(node, scan)) != node.GetAttribute(DIGEST)
 
 
 def _packed(mask: np.ndarray) -> str:
@@ -113,15 +116,15 @@ def _digest(segments: Segments, axes: tuple[int, ...]) -> str:
     return content.hexdigest()
 
 
-def _flipped_axes(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, ...]:
+def _flipped_axes(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, ...]:
     """The voxel axes that run the other way than when the masks were packed.
 
     Slicer turns the slices of a left-handed volume round when it reads its file. Any other change of the affine is a
     transform that was hardened, and leaves the order of the voxels alone.
     """
-    mapping = np.linalg.inv(json.loads(node.GetAttribute(AFFINE))) @ own_affine(flair)
+    mapping = np.linalg.inv(json.loads(node.GetAttribute(AFFINE))) @ own_affine(scan)
     directions = np.diag(mapping)[:3]
-    last = np.array(voxels_of(flair).shape) - 1
+    last = np.array(voxels_of(scan).shape) - 1
     flip = np.eye(4)
     flip[:3, :3], flip[:3, 3] = np.diag(np.sign(directions)), np.where(directions < 0, last, 0)
     return tuple(np.flatnonzero(directions < 0).tolist()) if np.allclose(mapping, flip, atol=0.05) else ()

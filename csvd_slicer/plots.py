@@ -1,4 +1,4 @@
-"""A chart of where the hyperintensities lie: their volume slice by slice, periventricular and deep."""
+"""A chart of where the lesions lie: their volume slice by slice, periventricular and deep."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 
-from csvd_slicer.segments import DEEP, PERIVENTRICULAR, descriptions
+from csvd.marker import Marker
+from csvd_slicer.segments import descriptions, zone_ids
 from csvd_slicer.tables import Column, fill_table
 
 if TYPE_CHECKING:
     from csvd.result import Result
 
 DIRECTIONS = ("right", "anterior", "superior")
-TITLE = "WMH volume by slice"
 
 
 def write_slices(node: slicer.vtkMRMLTableNode, result: Result) -> None:
@@ -35,8 +35,8 @@ def write_slices(node: slicer.vtkMRMLTableNode, result: Result) -> None:
     columns = (
         Column("slice", int, "Slice", description="Along the scan, from 1"),
         Column("position_mm", float, f"Position, {DIRECTIONS[towards]}", "mm", "Centre of the slice, world"),
-        Column("periventricular_ml", float, "Periventricular WMH", "mL"),
-        Column("deep_ml", float, "Deep WMH", "mL"),
+        Column("periventricular_ml", float, f"Periventricular {result.marker.short}", "mL"),
+        Column("deep_ml", float, f"Deep {result.marker.short}", "mL"),
     )
     fill_table(node, columns, rows)
 
@@ -46,21 +46,23 @@ def write_chart(
     periventricular: slicer.vtkMRMLPlotSeriesNode,
     deep: slicer.vtkMRMLPlotSeriesNode,
     slices: slicer.vtkMRMLTableNode,
+    marker: Marker,
 ) -> None:
     """Plot the table of `write_slices`, one line for each zone in the colour of its segment.
 
     A chart and a series that plot the table already are left alone: what a reader changed stays.
     """
-    for series, segment, column in ((periventricular, PERIVENTRICULAR, "periventricular_ml"), (deep, DEEP, "deep_ml")):
+    columns = ("periventricular_ml", "deep_ml")
+    for series, segment, column in zip((periventricular, deep), zone_ids(marker), columns, strict=False):
         if series.GetTableNode() is not slices:
             series.SetAndObserveTableNodeID(slices.GetID())
             series.SetPlotType(series.PlotTypeScatter)
             series.SetXColumnName("position_mm")
             series.SetYColumnName(column)
             series.SetMarkerStyle(series.MarkerStyleSquare)
-            series.SetColor([channel / 255 for channel in descriptions()[segment]["color"]])
+            series.SetColor([channel / 255 for channel in descriptions(marker)[segment]["color"]])
         if not chart.HasPlotSeriesNodeID(series.GetID()):
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
-            chart.SetTitle(TITLE)
+            chart.SetTitle(f"{marker.title} volume by slice")
             chart.SetXAxisTitle(f"{slices.GetColumnTitle('position_mm')} (mm)")
             chart.SetYAxisTitle("Volume (mL)")

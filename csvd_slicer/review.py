@@ -1,8 +1,8 @@
-"""The review of one FLAIR: its lesions, the most uncertain first, and what a reader decided on each.
+"""The review of one scan: its lesions, the most uncertain first, and what a reader decided on each.
 
 A decision is kept as a point in the lesion, in an attribute of the segmentation node, so it is saved with the scene and
 survives that lesions get other numbers or outlines. It counts only while the segments agree with it: after an undo, a
-deleted lesion is there again and waits for a decision. Points are millimetres of the FLAIR's own RAS, since Slicer may
+deleted lesion is there again and waits for a decision. Points are millimetres of the scan's own RAS, since Slicer may
 turn its voxels round when it reads a file.
 """
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 
-from csvd_slicer.scene import WMHNodes, follow_edit
-from csvd_slicer.segments import LABELMAP, REJECTED, Segments, labelmap, read_segments, write_segments
+from csvd_slicer.scene import Family, follow_edit
+from csvd_slicer.segments import LABELMAP, REASONS, Segments, labelmap, read_segments, write_segments
 from csvd_slicer.volumes import own_affine, world_affine
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ATTRIBUTE, HIGHLIGHT = "csvd.review", "csvd.highlight"
 ACCEPTED, DELETED = "accepted", "deleted"
 MOVED = {"periventricular": 1, "deep": 2}  # by label
-NOT_WMH = {id.removeprefix("Not_WMH_"): code for code, id in enumerate(REJECTED, start=1)}
+REJECTED = {reason: code for code, reason in enumerate(REASONS, start=1)}
 HIGHLIGHT_COLOR = (1.0, 1.0, 0.0)
 
 
@@ -48,7 +48,7 @@ class Item:
     decision: str
 
 
-def review_items(nodes: WMHNodes, result: Result) -> list[Item]:
+def review_items(nodes: Family, result: Result) -> list[Item]:
     """Every lesion of `result`: those not decided on and decided ones alike, by falling uncertainty, then volume."""
     from csvd.measure.clusters import Clusters
     from csvd.measure.slices import slice_axis
@@ -68,12 +68,12 @@ def review_items(nodes: WMHNodes, result: Result) -> list[Item]:
     return sorted(items, key=lambda item: (-item.lesion.uncertain_share, -item.lesion.volume_ml))
 
 
-def progress(nodes: WMHNodes, items: list[Item], result: Result) -> tuple[int, int]:
+def progress(nodes: Family, items: list[Item], result: Result) -> tuple[int, int]:
     """How many lesions were decided on, and of how many; deleted and rejected ones count while they stay so."""
-    kept = [(voxel, decision) for voxel, decision in _voxels_decided(nodes) if decision in (DELETED, *NOT_WMH)]
-    rejected = read_segments(nodes.segmentation, nodes.flair).rejected if kept else None
+    kept = [(voxel, decision) for voxel, decision in _voxels_decided(nodes) if decision in (DELETED, *REJECTED)]
+    rejected = read_segments(nodes.segmentation, nodes.scan).rejected if kept else None
     gone = sum(
-        rejected[voxel] == NOT_WMH[decision] if decision in NOT_WMH else not result.mask[voxel]
+        rejected[voxel] == REJECTED[decision] if decision in REJECTED else not result.mask[voxel]
         for voxel, decision in kept
     )
     decided = sum(bool(item.decision) for item in items)
@@ -81,53 +81,53 @@ def progress(nodes: WMHNodes, items: list[Item], result: Result) -> tuple[int, i
 
 
 def decide(
-    nodes: WMHNodes, result: Result, item: Item, decision: str, *, save_state: Callable[[], object] | None = None
+    nodes: Family, result: Result, item: Item, decision: str, *, save_state: Callable[[], object] | None = None
 ) -> Result:
     """Carry a decision out and keep it; returns what is measured then.
 
     Args:
         item: one of ``review_items(nodes, result)``.
         decision: "accepted"; "deleted"; "periventricular" or "deep", the zone of the whole lesion; "infarct",
-            "artefact" or "other", no hyperintensity but kept in a segment of its own.
+            "artefact" or "other", not counted but kept in a segment of its own.
         save_state: as in `csvd_slicer.segments.write_segments`.
 
     Raises:
         ValueError: another decision. InputError: as `read_segments`.
     """
-    if decision not in (ACCEPTED, DELETED, *MOVED, *NOT_WMH):
+    if decision not in (ACCEPTED, DELETED, *MOVED, *REJECTED):
         raise ValueError(f"{decision!r} is no decision.")
     if decision != ACCEPTED:
-        segments = read_segments(nodes.segmentation, nodes.flair)
+        segments = read_segments(nodes.segmentation, nodes.scan)
         labels, rejected = segments.labels.copy(), segments.rejected.copy()
         labels[item.voxels] = MOVED.get(decision, 0)
-        rejected[item.voxels] = NOT_WMH.get(decision, 0)
+        rejected[item.voxels] = REJECTED.get(decision, 0)
         changed = Segments(labels, segments.ventricles, rejected)
-        write_segments(nodes.segmentation, nodes.flair, changed, save_state=save_state)
+        write_segments(nodes.segmentation, nodes.scan, changed, save_state=save_state)
         result = follow_edit(nodes, result)
     _keep(nodes, item, decision)
     return result
 
 
-def decided_by_reader(nodes: WMHNodes) -> bool:
+def decided_by_reader(nodes: Family) -> bool:
     """Whether any decision is kept, which a new run would lose."""
     return bool(_kept(nodes))
 
 
-def forget_decisions(nodes: WMHNodes) -> None:
+def forget_decisions(nodes: Family) -> None:
     """After a new run: nothing is decided."""
     nodes.segmentation.RemoveAttribute(ATTRIBUTE)
 
 
-def jump_to(nodes: WMHNodes, item: Item) -> None:
+def jump_to(nodes: Family, item: Item) -> None:
     """Bring the lesion into the middle of every slice view."""
-    point = world_affine(nodes.flair) @ (*item.voxel, 1)
+    point = world_affine(nodes.scan) @ (*item.voxel, 1)
     kind = slicer.vtkMRMLSliceNode
-    kind.JumpAllSlices(nodes.flair.GetScene(), *point[:3], kind.CenteredJumpSlice)
+    kind.JumpAllSlices(nodes.scan.GetScene(), *point[:3], kind.CenteredJumpSlice)
 
 
-def highlight(nodes: WMHNodes, item: Item) -> None:
+def highlight(nodes: Family, item: Item) -> None:
     """Draw a yellow line round the lesion; one at a time, hidden from lists and not saved."""
-    scene = nodes.flair.GetScene()
+    scene = nodes.scan.GetScene()
     node = scene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
     if node is None:
         node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
@@ -145,13 +145,13 @@ def highlight(nodes: WMHNodes, item: Item) -> None:
     low = np.array([c.min() for c in item.voxels])
     voxels = np.zeros([np.ptp(c) + 1 for c in item.voxels], np.uint8)
     voxels[tuple(c - start for c, start in zip(item.voxels, low, strict=True))] = 1
-    affine = own_affine(nodes.flair)
+    affine = own_affine(nodes.scan)
     affine[:3, 3] = (affine @ (*low, 1))[:3]
     segment = slicer.vtkSegment()
     segment.SetName(f"Lesion {item.lesion.id}")
     segment.SetColor(*HIGHLIGHT_COLOR)
     segment.AddRepresentation(LABELMAP, labelmap(voxels, affine))
-    node.SetAndObserveTransformNodeID(nodes.flair.GetTransformNodeID())
+    node.SetAndObserveTransformNodeID(nodes.scan.GetTransformNodeID())
     node.GetSegmentation().RemoveAllSegments()
     node.GetSegmentation().AddSegment(segment)
 
@@ -165,22 +165,22 @@ def remove_highlight(scene: slicer.vtkMRMLScene) -> None:
             scene.RemoveNode(display)
 
 
-def _kept(nodes: WMHNodes) -> list[list]:
+def _kept(nodes: Family) -> list[list]:
     return json.loads(nodes.segmentation.GetAttribute(ATTRIBUTE) or "[]")
 
 
-def _keep(nodes: WMHNodes, item: Item, decision: str) -> None:
+def _keep(nodes: Family, item: Item, decision: str) -> None:
     """Add a decision; earlier ones on the same lesion go."""
     among = set(zip(*(c.tolist() for c in item.voxels), strict=True))
     kept = [k for k, (voxel, _) in zip(_kept(nodes), _voxels_decided(nodes), strict=True) if voxel not in among]
-    point = own_affine(nodes.flair) @ (*item.voxel, 1)
+    point = own_affine(nodes.scan) @ (*item.voxel, 1)
     nodes.segmentation.SetAttribute(ATTRIBUTE, json.dumps([*kept, [*np.round(point[:3], 3).tolist(), decision]]))
 
 
-def _voxels_decided(nodes: WMHNodes) -> list[tuple[tuple[int, int, int], str]]:
+def _voxels_decided(nodes: Family) -> list[tuple[tuple[int, int, int], str]]:
     """The voxel and the decision of each, the oldest first."""
-    to_voxel = np.linalg.inv(own_affine(nodes.flair))
-    last = np.array(nodes.flair.GetImageData().GetDimensions()) - 1
+    to_voxel = np.linalg.inv(own_affine(nodes.scan))
+    last = np.array(nodes.scan.GetImageData().GetDimensions()) - 1
     found = []
     for *point, decision in _kept(nodes):
         voxel = np.rint(to_voxel @ (*point, 1))[:3].astype(int).clip(0, last)

@@ -1,7 +1,7 @@
-"""The segmentation node: hyperintensities, what a reader rejected, ventricles and brain, as arrays and back.
+"""The segmentation node: lesions, what a reader rejected, ventricles and brain, as arrays and back.
 
-Hyperintensities and rejected voxels share one labelmap, as Slicer's own segments do: painting one erases the other.
-Ventricles and brain have one each. Arrays are (i, j, k) on the FLAIR's voxels, whatever the Segment Editor or a file
+Lesions and rejected voxels share one labelmap, as Slicer's own segments do: painting one erases the other.
+Ventricles and brain have one each. Arrays are (i, j, k) on the scan's voxels, whatever the Segment Editor or a file
 made of the extent of a labelmap. Labelmaps are read and written directly; no node comes into the scene for it.
 """
 
@@ -19,29 +19,29 @@ import slicer
 import vtk
 
 from csvd.errors import InputError
+from csvd.marker import MARKERS, WMH, Marker
 from csvd_slicer.volumes import grid_of, image_array, own_affine, scalars_of, transform_to_world, world_affine
 
 if TYPE_CHECKING:
     from csvd.result import Result
 
-PERIVENTRICULAR, DEEP, VENTRICLES, BRAIN = "Periventricular_WMH", "Deep_WMH", "Ventricles", "Brain"
-REJECTED = ("Not_WMH_infarct", "Not_WMH_artefact", "Not_WMH_other")
-ZONES = (PERIVENTRICULAR, DEEP, *REJECTED)  # in the order of their label values, from 1
-ALWAYS = (PERIVENTRICULAR, DEEP, VENTRICLES, BRAIN)
+MARKER = "csvd.marker"  # attribute of a segmentation: the key of its marker; scenes from before CT have none
+VENTRICLES, BRAIN = "Ventricles", "Brain"
 HIDDEN = (VENTRICLES, BRAIN)
+REASONS = ("infarct", "artefact", "other")  # why a reader rejected a lesion
 LABELMAP, SURFACE = "Binary labelmap", "Closed surface"
-# A choice: a labelmap this many voxels off the FLAIR's is still the same voxels, read from a file with rounded numbers.
+# A choice: a labelmap this many voxels off the scan's is still the same voxels, read from a file with rounded numbers.
 SAME_VOXEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """What the segments hold, all (i, j, k) on the FLAIR.
+    """What the segments hold, all (i, j, k) on the scan.
 
     Attributes:
         labels: uint8; 0 nothing, 1 periventricular, 2 deep. Each voxel counts once, and rejected ones not at all.
         ventricles: bool.
-        rejected: uint8; 0 nothing, otherwise 1 + the index in `REJECTED`: infarct, artefact, other.
+        rejected: uint8; 0 nothing, otherwise 1 + the index in `REASONS`.
     """
 
     labels: np.ndarray
@@ -56,36 +56,50 @@ class Segments:
 
     @property
     def mask(self) -> np.ndarray:
-        """bool: all white matter hyperintensities."""
+        """bool: all lesions, of either zone."""
         return self.labels > 0
 
 
+def marker_of(node: slicer.vtkMRMLSegmentationNode) -> Marker:
+    """What the lesions of a segmentation are; WMH where it does not say, as in scenes from before CT."""
+    return MARKERS[node.GetAttribute(MARKER) or WMH.key]
+
+
+def zone_ids(marker: Marker) -> tuple[str, ...]:
+    """Ids of the segments that share the labelmap of the lesions, in the order of their label values from 1:
+    periventricular, deep, and what was rejected for each of `REASONS`."""
+    return (
+        *(f"{zone}_{marker.short}" for zone in ("Periventricular", "Deep")),
+        *(f"Not_{marker.short}_{reason}" for reason in REASONS),
+    )
+
+
 @cache
-def descriptions() -> dict[str, dict]:
+def descriptions(marker: Marker) -> dict[str, dict]:
     """Every segment by id: name, color (0-255), layer, label value and DICOM codes."""
-    from csvd.report.segmentation import segments
+    from csvd.report.segmentation import named_after, segments
 
     ours = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))["segments"]
-    return {segment["id"]: segment for segment in (*segments(), *ours)}
+    return {s["id"]: s for s in (*segments(marker), *(named_after(marker, segment) for segment in ours))}
 
 
-def read_segments(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> Segments:
+def read_segments(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> Segments:
     """Return what the segments hold now. A segment that somebody removed is empty.
 
-    Where segments overlap (Slicer can be told to allow it), a rejected voxel is no hyperintensity, and deep wins over
+    Where segments overlap (Slicer can be told to allow it), a rejected voxel is no lesion, and deep wins over
     periventricular.
 
     Raises:
-        InputError: the segmentation and the FLAIR do not lie in the same place, or surfaces are its source.
+        InputError: the segmentation and the scan do not lie in the same place, or surfaces are its source.
     """
-    zones, ventricles = _read(node, flair, ZONES), _read(node, flair, (VENTRICLES,))
+    zones, ventricles = _read(node, scan, zone_ids(marker_of(node))), _read(node, scan, (VENTRICLES,))
     return Segments(np.where(zones <= 2, zones, 0), ventricles.view(bool), np.where(zones > 2, zones - 2, 0))
 
 
 def remeasure(result: Result, segments: Segments) -> Result:
     """Measure `result` anew on what the segments hold.
 
-    A voxel that was a hyperintensity before and lies in the other zone now was moved by the reader and stays there; a
+    A voxel that was a lesion before and lies in the other zone now was moved by the reader and stays there; a
     new one is given to the zone of its distance. Ventricles cost a distance map and count only when changed.
     """
     ventricles = None if np.array_equal(segments.ventricles, result.ventricles) else segments.ventricles
@@ -98,14 +112,14 @@ def remeasure(result: Result, segments: Segments) -> Result:
     return result.remeasure(segments.mask, ventricles=ventricles, moved=moved)
 
 
-def read_brain(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+def read_brain(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """Return the segment "Brain", bool (i, j, k); raises InputError as `read_segments`."""
-    return _read(node, flair, (BRAIN,)).view(bool)
+    return _read(node, scan, (BRAIN,)).view(bool)
 
 
 def write_segments(
     node: slicer.vtkMRMLSegmentationNode,
-    flair: slicer.vtkMRMLScalarVolumeNode,
+    scan: slicer.vtkMRMLScalarVolumeNode,
     segments: Segments,
     *,
     brain: np.ndarray | None = None,
@@ -125,20 +139,25 @@ def write_segments(
         The ids of the segments whose voxels changed.
 
     Raises:
-        InputError: as `read_segments`, or an array of another shape than the FLAIR.
+        InputError: as `read_segments`, or an array of another shape than the scan.
     """
     zones = np.where(segments.rejected > 0, segments.rejected + np.uint8(2), segments.labels).astype(np.uint8)
-    layers = [(ZONES, zones), ((VENTRICLES,), segments.ventricles)]
+    marker = marker_of(node)
+    periventricular, deep, *rejected = zone_ids(marker)
+    always = (periventricular, deep, VENTRICLES, BRAIN)
+    layers = [(zone_ids(marker), zones), ((VENTRICLES,), segments.ventricles)]
     if brain is not None:
         layers.append(((BRAIN,), brain))
-    shape = grid_of(flair).shape
+    shape = grid_of(scan).shape
     for ids, voxels in layers:
         if voxels.shape != shape:
-            raise InputError(f"The array of {ids[0]} has shape {voxels.shape} and the FLAIR {shape}: use its grid.")
-    changes = [(ids, voxels, _changed(ids, voxels, _read(node, flair, ids))) for ids, voxels in layers]
+            raise InputError(
+                f"The array of {ids[0]} has shape {voxels.shape} and {scan.GetName()} {shape}: use its grid."
+            )
+    changes = [(ids, voxels, _changed(ids, voxels, _read(node, scan, ids))) for ids, voxels in layers]
     changed = set().union(*(touched for *_, touched in changes))
-    missing = [id for id in (*ALWAYS, *REJECTED) if node.GetSegmentation().GetSegment(id) is None]
-    missing = [id for id in missing if id in ALWAYS or id in changed]
+    missing = [id for id in (*always, *rejected) if node.GetSegmentation().GetSegment(id) is None]
+    missing = [id for id in missing if id in always or id in changed]
     if not changed and not missing:
         return set()
 
@@ -147,10 +166,10 @@ def write_segments(
     modifying = node.StartModify()
     try:
         for id in missing:
-            _add_segment(node, id)
+            _add_segment(node, id, descriptions(marker)[id])
         for ids, voxels, touched in changes:
             if touched or not set(ids).isdisjoint(missing):
-                _write(node, flair, ids, voxels)
+                _write(node, scan, ids, voxels)
         segmentation = node.GetSegmentation()
         if segmentation.ContainsRepresentation(SURFACE):
             slicer.vtkSlicerSegmentationsModuleLogic.ReconvertAllRepresentations(node, sorted(changed))
@@ -173,7 +192,7 @@ def _changed(ids: tuple[str, ...], new: np.ndarray, old: np.ndarray) -> set[str]
     return {ids[value - 1] for value in values if value}
 
 
-def _read(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolumeNode, ids: tuple[str, ...]):
+def _read(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, ids: tuple[str, ...]):
     """uint8 (i, j, k): 0, or 1 + the index in `ids`; the larger where segments overlap."""
     from csvd.measure.slices import bounding_box
 
@@ -183,7 +202,7 @@ def _read(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolum
             f"{node.GetName()} is stored as surfaces, not as voxels: make the binary labelmap its source in the "
             "Segmentations module."
         )
-    read = np.zeros(grid_of(flair).shape, np.uint8)
+    read = np.zeros(grid_of(scan).shape, np.uint8)
     for image, values in _labelmaps(segmentation, ids):
         voxels = image_array(image)
         box = bounding_box(voxels)
@@ -193,7 +212,7 @@ def _read(node: slicer.vtkMRMLSegmentationNode, flair: slicer.vtkMRMLScalarVolum
         for value, code in values.items():
             codes[value] = code
         start = np.add(image.GetExtent()[::2], [side.start for side in box])
-        np.maximum(read, _on_flair(codes[voxels[box]], start, image, node, flair), out=read)
+        np.maximum(read, _on_scan(codes[voxels[box]], start, image, node, scan), out=read)
     return read
 
 
@@ -208,22 +227,22 @@ def _labelmaps(segmentation: slicer.vtkSegmentation, ids: tuple[str, ...]) -> It
     return iter(found.values())
 
 
-def _on_flair(voxels: np.ndarray, start: np.ndarray, image, node, flair) -> np.ndarray:
-    """Bring values (i, j, k) from voxel `start` of a labelmap on to the voxels of the FLAIR, 0 where there are none."""
+def _on_scan(voxels: np.ndarray, start: np.ndarray, image, node, scan) -> np.ndarray:
+    """Bring values (i, j, k) from voxel `start` of a labelmap on to the voxels of the scan, 0 where there are none."""
     from csvd.grid import Grid, corners, resample
 
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
     affine[:3, 3] += affine[:3, :3] @ start
-    grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(flair)
+    grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(scan)
     mapping = np.linalg.inv(target.affine) @ grid.affine
     shift = np.rint(mapping[:3, 3]).astype(int)
     off = (mapping @ corners(grid.shape) - corners(grid.shape))[:3] - shift[:, None]
     if np.abs(off).max() > SAME_VOXEL:
-        if node.GetTransformNodeID() != flair.GetTransformNodeID():
+        if node.GetTransformNodeID() != scan.GetTransformNodeID():
             raise InputError(
-                f"{node.GetName()} and {flair.GetName()} are under different transforms and no longer lie in the same "
+                f"{node.GetName()} and {scan.GetName()} are under different transforms and no longer lie in the same "
                 "place: put both under the same transform."
             )
         return resample(voxels, grid, target, order=0, outside=0)
@@ -235,7 +254,7 @@ def _on_flair(voxels: np.ndarray, start: np.ndarray, image, node, flair) -> np.n
     return out
 
 
-def _write(node, flair, ids: tuple[str, ...], voxels: np.ndarray) -> None:
+def _write(node, scan, ids: tuple[str, ...], voxels: np.ndarray) -> None:
     """Give the segments `ids` one new labelmap; the old one stays as it is for whoever holds it."""
     segmentation = node.GetSegmentation()
     present = [id for id in ids if segmentation.GetSegment(id) is not None]
@@ -244,9 +263,9 @@ def _write(node, flair, ids: tuple[str, ...], voxels: np.ndarray) -> None:
         segmentation.GetSegmentIDsSharingBinaryLabelmapRepresentation(id, sharing, False)
         for other in set(sharing) - set(ids):
             segmentation.SeparateSegmentLabelmap(other)
-    affine = own_affine(flair)
-    if node.GetTransformNodeID() != flair.GetTransformNodeID():
-        affine = np.linalg.inv(transform_to_world(node)) @ world_affine(flair)
+    affine = own_affine(scan)
+    if node.GetTransformNodeID() != scan.GetTransformNodeID():
+        affine = np.linalg.inv(transform_to_world(node)) @ world_affine(scan)
     image = labelmap(voxels, affine)
     for id in present:
         segment = segmentation.GetSegment(id)
@@ -265,8 +284,7 @@ def labelmap(voxels: np.ndarray, affine: np.ndarray) -> slicer.vtkOrientedImageD
     return image
 
 
-def _add_segment(node: slicer.vtkMRMLSegmentationNode, id: str) -> None:
-    description = descriptions()[id]
+def _add_segment(node: slicer.vtkMRMLSegmentationNode, id: str, description: dict) -> None:
     segment = slicer.vtkSegment()
     segment.SetName(description["name"])
     segment.SetColor([channel / 255 for channel in description["color"]])

@@ -1,4 +1,4 @@
-"""Volume nodes: a FLAIR out of the scene, and a map on the grid of a FLAIR into it.
+"""Volume nodes: a scan out of the scene, and a map on the grid of a scan into it.
 
 Arrays are (i, j, k), as everywhere in `csvd`. An Image's affine goes to the world, parent transforms included, so that
 a head keeps the orientation that the slice views show. Nodes written here lie on the volume's own voxels and under its
@@ -67,15 +67,15 @@ def grid_of(node: slicer.vtkMRMLScalarVolumeNode) -> Grid:
 def voxels_of(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """The voxels (i, j, k) of a volume node as they lie in its memory; raises InputError where there are none."""
     if node is None:
-        raise InputError("No volume was chosen: choose the FLAIR.")
+        raise InputError("No volume was chosen: choose one.")
     name, kind = node.GetName(), node.GetClassName()
     if kind != "vtkMRMLScalarVolumeNode":
-        raise InputError(f"{name} {KINDS.get(kind, 'is no volume of grey values')}: choose a single FLAIR volume.")
+        raise InputError(f"{name} {KINDS.get(kind, 'is no volume of grey values')}: choose a single volume.")
     image = node.GetImageData()
     if image is None or not image.GetNumberOfPoints() or image.GetPointData().GetScalars() is None:
         raise InputError(f"{name} has no voxels: load the scan again.")
     if image.GetNumberOfScalarComponents() != 1:
-        raise InputError(f"{name} {KINDS['vtkMRMLVectorVolumeNode']}: choose a single FLAIR volume.")
+        raise InputError(f"{name} {KINDS['vtkMRMLVectorVolumeNode']}: choose a single volume.")
     return image_array(image)
 
 

@@ -14,6 +14,7 @@ from PIL import Image as Picture
 from scipy import ndimage
 
 from csvd.image import Grid, Image
+from csvd.marker import LEUKOARAIOSIS
 from csvd.measure import Measurement
 from csvd.measure.lesions import Lesion
 from csvd.report.elements import amount, position
@@ -385,6 +386,28 @@ def test_an_edit_is_told_with_the_automatic_numbers_beside():
     assert "Edited by hand" in text
     assert re.search(r"Total WMH, volume\s+0\.20\s+0\s+mL", text)
     assert "Edited by hand" not in Page(render(result)).text
+
+
+def test_leukoaraiosis_on_ct_is_told_in_its_own_words():
+    text = Page(render(small_result(source="ct.nii.gz", marker=LEUKOARAIOSIS))).text
+    assert "Leukoaraiosis on CT" in text
+    assert "0.20 mL of leukoaraiosis in 40 lesions" in text
+    assert "Fazekas grade that goes with the total volume on FLAIR" in text
+    assert "Ryu et al." in text
+    assert not re.search("hyperintens|Andere", text)
+    none = Page(render(small_result(lesions=0, marker=LEUKOARAIOSIS))).text
+    assert "No leukoaraiosis was found." in none
+
+
+def test_a_ct_is_drawn_in_the_brain_window():
+    image, brain, ball = landmark_scan((0, 1, 2), (1, 1, 1))
+    hu = Image(np.where(ball, 20, 60).astype(np.int16), image.affine)
+    stack = AxialStack(hu, brain, LEUKOARAIOSIS.window)
+    k = int(np.count_nonzero(stack.turn(ball), axis=(0, 1)).argmax())
+    picture = pixels(outline_tiles(stack, ball * 0, ball & False, [k])[0])
+    # From 0 to 80 HU: 20 is a quarter of white, 60 three quarters.
+    levels, counts = np.unique(picture[..., 0], return_counts=True)
+    assert sorted(levels[np.argsort(counts)[-2:]]) == pytest.approx([64, 191], abs=2)
 
 
 def test_names_and_warnings_cannot_break_the_page():

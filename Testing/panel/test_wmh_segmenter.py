@@ -152,10 +152,10 @@ def cell(table, name):
 
 def paint(nodes, box, label):
     """As a brush of the Segment Editor: label 1, 2, or 0 to erase."""
-    segments = read_segments(nodes.segmentation, nodes.flair)
+    segments = read_segments(nodes.segmentation, nodes.scan)
     labels = segments.labels.copy()
     labels[box] = label
-    write_segments(nodes.segmentation, nodes.flair, Segments(labels, segments.ventricles, segments.rejected))
+    write_segments(nodes.segmentation, nodes.scan, Segments(labels, segments.ventricles, segments.rejected))
 
 
 # --- a run ---
@@ -288,7 +288,7 @@ def test_nothing_can_be_edited_during_a_run(ui, shown, endless):
     assert not any(s.enabled for s in (ui.advancedCollapsible, ui.reviewCollapsible, ui.editCollapsible))
     assert ui.segmentEditor.activeEffect() is None
     ui.deleteButton.click()
-    assert read_segments(shown.segmentation, shown.flair).mask.sum() == 35
+    assert read_segments(shown.segmentation, shown.scan).mask.sum() == 35
     ui.applyButton.click()
     assert ui.reviewCollapsible.enabled
 
@@ -391,7 +391,7 @@ def test_the_threshold_moves_segments_and_numbers_without_a_network(panel, ui, s
     assert volumes(ui)["Lesions"] == "2"
     ui.thresholdSlider.value = 0.7
     wait_until(lambda: volumes(ui)["Lesions"] == "1")
-    assert read_segments(shown.segmentation, shown.flair).mask.sum() == 25
+    assert read_segments(shown.segmentation, shown.scan).mask.sum() == 25
     assert ui.thresholdSpinBox.value == 0.7
     assert ui.lesionTable.rowCount == 1
     ui.thresholdSpinBox.value = 0.5
@@ -415,10 +415,10 @@ def test_a_threshold_asks_before_it_takes_edits_away(panel, ui, shown, dialogs, 
     dialogs.answer("confirmYesNoDisplay", go_on)
     ui.thresholdSlider.value = 0.7
     wait_until(lambda: dialogs.texts("confirmYesNoDisplay"))
-    assert read_segments(shown.segmentation, shown.flair).mask.sum() == (25 if go_on else 41)
+    assert read_segments(shown.segmentation, shown.scan).mask.sum() == (25 if go_on else 41)
     assert ui.thresholdSlider.value == (0.7 if go_on else 0.5)
     ui.segmentEditor.undo()
-    wait_until(lambda: read_segments(shown.segmentation, shown.flair).mask.sum() == 41)
+    wait_until(lambda: read_segments(shown.segmentation, shown.scan).mask.sum() == 41)
 
 
 def test_a_threshold_keeps_what_is_not_wmh_and_does_not_ask(panel, ui, shown, wait_until):
@@ -427,7 +427,7 @@ def test_a_threshold_keeps_what_is_not_wmh_and_does_not_ask(panel, ui, shown, wa
     assert volumes(ui, 2)["Lesions"] == "1"
     ui.thresholdSlider.value = 0.3
     wait_until(lambda: panel.result.parameters["threshold"] == 0.3)
-    assert np.count_nonzero(read_segments(shown.segmentation, shown.flair).rejected) == 10
+    assert np.count_nonzero(read_segments(shown.segmentation, shown.scan).rejected) == 10
     assert volumes(ui, 2)["Lesions"] == "1"
 
 
@@ -482,7 +482,7 @@ def test_undo_in_the_editor_is_measured_too(ui, shown, wait_until):
 
 def test_the_editor_works_on_the_same_segments(ui, shown):
     assert ui.segmentEditor.segmentationNode() is shown.segmentation
-    assert ui.segmentEditor.sourceVolumeNode() is shown.flair
+    assert ui.segmentEditor.sourceVolumeNode() is shown.scan
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -587,7 +587,7 @@ def test_a_review_goes_on_when_the_volume_is_chosen_again(ui, shown):
     ui.acceptButton.click()
     ui.artefactButton.click()
     ui.flairSelector.setCurrentNode(None)
-    ui.flairSelector.setCurrentNode(shown.flair)
+    ui.flairSelector.setCurrentNode(shown.scan)
     assert ui.reviewLabel.text == "2 of 2 lesions decided."
     assert decisions(ui) == ["accepted"]
 

@@ -5,9 +5,13 @@ import vtk
 from phantoms import OBLIQUE, oriented_affine
 
 from csvd.image import Image
+from csvd.marker import WMH
 from csvd.result import Result
+from csvd_slicer.segments import BRAIN, VENTRICLES, zone_ids
 from csvd_slicer.volumes import image_from_node, scalars_of
 
+PERIVENTRICULAR, DEEP, *REJECTED = zone_ids(WMH)
+ALWAYS = (PERIVENTRICULAR, DEEP, VENTRICLES, BRAIN)
 SHAPE, SPACING_MM = (40, 50, 8), (1.0, 1.2, 4.0)
 GEOMETRIES = {
     "axial": oriented_affine((0, 1, 2), (1, 1, 1), SPACING_MM, SHAPE),

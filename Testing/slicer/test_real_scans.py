@@ -5,13 +5,14 @@ from pathlib import Path
 import headless
 import numpy as np
 import pytest
+from nodes import DEEP
 from scipy import ndimage
 from test_reload import close
 from test_segments import paint
 
 from csvd.image import read_image
 from csvd_slicer.scene import families, follow_edit, result_from_nodes, show
-from csvd_slicer.segments import DEEP, read_segments, write_segments
+from csvd_slicer.segments import read_segments, write_segments
 from csvd_slicer.volumes import image_from_node
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ def test_an_edited_scan_comes_back_to_the_voxel_and_to_the_number(scene, path, t
 
     headless.save_bundle(tmp_path / "scan.mrb")
     (again,) = families(headless.open_bundle(tmp_path / "scan.mrb"))
-    assert np.array_equal(read_segments(again.segmentation, again.flair).mask, expected)
+    assert np.array_equal(read_segments(again.segmentation, again.scan).mask, expected)
     reloaded = result_from_nodes(again)
     assert close(reloaded.measurements, edited.measurements)
     assert close(reloaded.automatic.measurements, result.measurements)

@@ -6,12 +6,12 @@ import headless
 import numpy as np
 import pytest
 import slicer
-from nodes import GEOMETRIES, SHAPE, add_flair, add_transform, result_of
+from nodes import ALWAYS, DEEP, GEOMETRIES, SHAPE, add_flair, add_transform, result_of
 from test_scene import ERASE, cell, reject, shown
 from test_segments import paint
 
 from csvd_slicer.scene import edited_by_reader, families, find, follow_edit, result_from_nodes, show, update
-from csvd_slicer.segments import ALWAYS, DEEP, VENTRICLES, read_brain, read_segments
+from csvd_slicer.segments import VENTRICLES, read_brain, read_segments
 from csvd_slicer.volumes import image_from_node
 
 TURN = np.array([[0.0, -1, 0, 10], [1, 0, 0, -4], [0, 0, 1, 7], [0, 0, 0, 1]])
@@ -70,11 +70,11 @@ def test_voxels_looks_and_tables_come_back(flair, reopen):
     again = reopen()
     assert shown(again) == held
     assert looks(again) == looked
-    assert np.array_equal(read_brain(again.segmentation, again.flair), brain)
-    assert find(again.flair).segmentation is again.segmentation
+    assert np.array_equal(read_brain(again.segmentation, again.scan), brain)
+    assert find(again.scan).segmentation is again.segmentation
     assert None not in [getattr(again, name) for name in again.__dataclass_fields__]
     assert (
-        again.segmentation.GetNodeReference(again.segmentation.GetReferenceImageGeometryReferenceRole()) is again.flair
+        again.segmentation.GetNodeReference(again.segmentation.GetReferenceImageGeometryReferenceRole()) is again.scan
     )
 
 
@@ -146,7 +146,7 @@ def test_a_review_goes_on_after_a_reload(scene, reopen):
     assert close(reloaded.automatic.measurements, result.measurements)
     assert cell(again.measurements, "total_volume", "edited") == f"{edited.measurements['total_volume'].value:.6g}"
     update(again, reloaded.remeasure(threshold=0.7))
-    assert (read_segments(again.segmentation, again.flair).rejected[24, 22:27, 3] == 2).all()
+    assert (read_segments(again.segmentation, again.scan).rejected[24, 22:27, 3] == 2).all()
 
 
 def test_a_rerun_after_a_reload_updates_the_reloaded_nodes(scene, reopen):
@@ -154,7 +154,7 @@ def test_a_rerun_after_a_reload_updates_the_reloaded_nodes(scene, reopen):
     show(result_of(flair), flair)
     nodes = reopen()
     count = scene.GetNumberOfNodes()
-    assert show(result_of(nodes.flair, threshold=0.7), nodes.flair).segmentation is nodes.segmentation
+    assert show(result_of(nodes.scan, threshold=0.7), nodes.scan).segmentation is nodes.segmentation
     assert scene.GetNumberOfNodes() == count
 
 
@@ -163,7 +163,7 @@ def test_undo_works_after_a_reload(scene, reopen):
     show(result_of(flair), flair)
     nodes = reopen()
     held = shown(nodes)
-    editor = paint(nodes.segmentation, nodes.flair, DEEP, np.s_[8:10, 10:12, 5])
+    editor = paint(nodes.segmentation, nodes.scan, DEEP, np.s_[8:10, 10:12, 5])
     assert follow_edit(nodes, result_from_nodes(nodes)).edited
     editor.Undo()
     assert not follow_edit(nodes, result_from_nodes(nodes)).edited
@@ -176,7 +176,7 @@ def test_a_family_under_a_transform_comes_back_under_it(scene, reopen):
     result = result_of(flair)
     show(result, flair)
     again = reopen()
-    assert np.allclose(image_from_node(again.flair).affine, TURN @ GEOMETRIES["oblique"], atol=1e-5)
+    assert np.allclose(image_from_node(again.scan).affine, TURN @ GEOMETRIES["oblique"], atol=1e-5)
     assert close(result_from_nodes(again).measurements, result.measurements)
 
 

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from nodes import add_transform, add_volume
+from nodes import DEEP, PERIVENTRICULAR, add_transform, add_volume
 from phantoms import OBLIQUE, head, oriented_affine
 from rendering import SliceView, ThreeDView
 from scipy import ndimage
 
+from csvd.marker import WMH
 from csvd.result import Result
 from csvd_slicer.scene import show
-from csvd_slicer.segments import BRAIN, DEEP, PERIVENTRICULAR, VENTRICLES, descriptions
+from csvd_slicer.segments import BRAIN, VENTRICLES, descriptions
 from csvd_slicer.volumes import image_from_node, voxels_of, world_affine
 
 SHAPE, SPACING_MM, K = (96, 112, 26), (2.0, 2.0, 5.0), 13
@@ -35,22 +36,22 @@ def nodes(request, scene):
 
 @pytest.fixture
 def view(nodes):
-    view = SliceView(nodes.flair.GetScene(), nodes.flair)
-    view.look_at((world_affine(nodes.flair) @ [47.5, 55.5, K, 1])[:3])
+    view = SliceView(nodes.scan.GetScene(), nodes.scan)
+    view.look_at((world_affine(nodes.scan) @ [47.5, 55.5, K, 1])[:3])
     yield view
     view.close()
 
 
 @pytest.fixture
 def three_d(nodes):
-    view = ThreeDView(nodes.flair.GetScene())
+    view = ThreeDView(nodes.scan.GetScene())
     yield view
     view.close()
 
 
 def at_pixels(view, nodes, voxels):
     """The value of the voxel in which each pixel's centre lies; 0 outside the volume."""
-    to_ijk = np.linalg.inv(world_affine(nodes.flair))
+    to_ijk = np.linalg.inv(world_affine(nodes.scan))
     ijk = np.rint(view.ras() @ to_ijk[:3, :3].T + to_ijk[:3, 3]).astype(int)
     assert (ijk[..., 2] == K).all()
     inside = ((ijk >= 0) & (ijk < SHAPE)).all(axis=-1)
@@ -85,14 +86,14 @@ def test_a_slice_is_coloured_where_the_segments_are_and_nowhere_else(nodes, view
     assert (bare[..., 0] == bare[..., 1]).all()
     for zone, id in ((1, PERIVENTRICULAR), (2, DEEP)):
         tint = (shown.astype(int) - bare)[ndimage.binary_erosion(zones == zone, iterations=3)].mean(axis=0)
-        colour = np.array(descriptions()[id]["color"])
+        colour = np.array(descriptions(WMH)[id]["color"])
         assert tint.argmax() == colour.argmax()
         assert tint.argmin() == colour.argmin()
     assert (tmp_path / "slice.png").stat().st_size > 1000
 
 
 def test_a_slice_without_lesions_is_bare(nodes, view):
-    view.look_at((world_affine(nodes.flair) @ [47.5, 55.5, 20, 1])[:3])
+    view.look_at((world_affine(nodes.scan) @ [47.5, 55.5, 20, 1])[:3])
     shown = view.pixels()
     assert (shown[..., 0] == shown[..., 2]).all()
     assert shown.max() > 100

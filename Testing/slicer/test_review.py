@@ -2,7 +2,7 @@ import headless
 import numpy as np
 import pytest
 import slicer
-from nodes import add_flair, add_transform, result_of
+from nodes import DEEP, REJECTED, add_flair, add_transform, result_of
 from test_segments import paint
 
 from csvd_slicer.review import (
@@ -17,7 +17,7 @@ from csvd_slicer.review import (
     review_items,
 )
 from csvd_slicer.scene import edited_by_reader, families, find, follow_edit, result_from_nodes, show
-from csvd_slicer.segments import DEEP, REJECTED, read_segments
+from csvd_slicer.segments import read_segments
 
 VOXEL_ML = 4.8 / 1000
 
@@ -93,7 +93,7 @@ def test_what_is_no_hyperintensity_has_its_own_segment_and_no_part_in_the_sums(n
     item = review_items(nodes, result)[1]
     after = decide(nodes, result, item, reason)
     assert volume(after) == pytest.approx(10 * VOXEL_ML)
-    rejected = read_segments(nodes.segmentation, nodes.flair).rejected
+    rejected = read_segments(nodes.segmentation, nodes.scan).rejected
     assert (rejected[item.voxels] == number + 1).all()
     assert np.count_nonzero(rejected) == 25
     assert nodes.segmentation.GetSegmentation().GetSegment(REJECTED[number]) is not None
@@ -111,7 +111,7 @@ def test_a_lesion_moves_to_a_zone_whatever_its_distance(nodes, result, zone):
     assert volume(after.automatic, other) == pytest.approx(len(item.voxels[0]) * VOXEL_ML)
     assert sorted(decisions(nodes, after)) == sorted([(zone, ""), (zone, zone)])
     # It stays there when something else is edited, and when the limit moves.
-    paint(nodes.segmentation, nodes.flair, DEEP, (slice(10, 12), slice(10, 12), slice(5, 6)))
+    paint(nodes.segmentation, nodes.scan, DEEP, (slice(10, 12), slice(10, 12), slice(5, 6)))
     again = follow_edit(nodes, after)
     assert volume(again) == pytest.approx(39 * VOXEL_ML)
     assert (again.labels[item.voxels] == {"periventricular": 1, "deep": 2}[zone]).all()
@@ -147,7 +147,7 @@ def test_an_unknown_decision_is_refused(nodes, result):
 @pytest.mark.parametrize("new", [False, True])
 def test_a_review_goes_on_after_save_and_reload(nodes, result, tmp_path, new):
     if new:  # a lesion that the reader painted and then moved
-        paint(nodes.segmentation, nodes.flair, DEEP, (slice(19, 21), slice(30, 33), slice(5, 6)))
+        paint(nodes.segmentation, nodes.scan, DEEP, (slice(19, 21), slice(30, 33), slice(5, 6)))
         result = follow_edit(nodes, result)
         painted = max(review_items(nodes, result), key=lambda i: i.voxel[2])
         assert painted.lesion.zone == "periventricular"

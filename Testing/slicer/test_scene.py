@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from nodes import GEOMETRIES, SHAPE, add_flair, add_transform, result_of
+from nodes import DEEP, GEOMETRIES, PERIVENTRICULAR, SHAPE, add_flair, add_transform, result_of
 from test_segments import paint
 
 from csvd.errors import InputError
 from csvd_slicer import scene as module
 from csvd_slicer.memory import BRAIN_MASK, ORIGIN
 from csvd_slicer.rollback import remove_node
-from csvd_slicer.scene import WMHNodes, edited_by_reader, find, follow_edit, remove, result_from_nodes, show, update
-from csvd_slicer.segments import DEEP, PERIVENTRICULAR, Segments, read_brain, read_segments, write_segments
+from csvd_slicer.scene import Family, edited_by_reader, find, follow_edit, remove, result_from_nodes, show, update
+from csvd_slicer.segments import Segments, read_brain, read_segments, write_segments
 from csvd_slicer.volumes import image_array, own_affine, voxels_of
 
 ERASE = slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove
@@ -43,9 +43,9 @@ def shown(nodes):
     """Voxels and cells of a family; slices of a left-handed volume turned round, as Slicer's reader of files does."""
 
     def stored(voxels):
-        return (voxels if np.linalg.det(own_affine(nodes.flair)) > 0 else voxels[:, :, ::-1]).tobytes()
+        return (voxels if np.linalg.det(own_affine(nodes.scan)) > 0 else voxels[:, :, ::-1]).tobytes()
 
-    segments = read_segments(nodes.segmentation, nodes.flair)
+    segments = read_segments(nodes.segmentation, nodes.scan)
     tables = [nodes.measurements, nodes.lesions, nodes.slices]
     cells = [
         [t.GetCellText(row, column) for row in range(t.GetNumberOfRows()) for column in range(t.GetNumberOfColumns())]
@@ -190,10 +190,10 @@ def test_following_an_edit_twice_changes_nothing_more(nodes, result, flair):
 
 def reject(nodes, box):
     """What the review list does with "not WMH: artefact"."""
-    segments = read_segments(nodes.segmentation, nodes.flair)
+    segments = read_segments(nodes.segmentation, nodes.scan)
     labels, rejected = segments.labels.copy(), segments.rejected.copy()
     labels[box], rejected[box] = 0, 2
-    write_segments(nodes.segmentation, nodes.flair, Segments(labels, segments.ventricles, rejected))
+    write_segments(nodes.segmentation, nodes.scan, Segments(labels, segments.ventricles, rejected))
 
 
 def test_a_rejected_lesion_is_in_no_sum_whatever_the_threshold(nodes, result, flair):
@@ -341,12 +341,12 @@ def test_a_result_is_what_its_nodes_give_back(nodes, result):
 
 
 @pytest.mark.parametrize(
-    ("member", "words"), [("flair", "The FLAIR of FLAIR WMH is no longer"), ("probability", "The probability map of")]
+    ("member", "words"), [("scan", "The FLAIR of FLAIR WMH is no longer"), ("probability", "The probability map of")]
 )
 def test_a_result_without_its_flair_or_map_is_refused(scene, flair, nodes, member, words):
     scene.RemoveNode(getattr(nodes, member))
     with pytest.raises(InputError, match=words):
-        result_from_nodes(WMHNodes.of(nodes.segmentation))
+        result_from_nodes(Family.of(nodes.segmentation))
 
 
 @pytest.mark.parametrize(("key", "text"), [(ORIGIN, "{"), (BRAIN_MASK, "AAAA"), (BRAIN_MASK, "")])

@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from nodes import GEOMETRIES, SHAPE, add_flair, add_transform, add_volume, vtk_matrix
+from nodes import ALWAYS, DEEP, GEOMETRIES, PERIVENTRICULAR, SHAPE, add_flair, add_transform, add_volume, vtk_matrix
 from phantoms import oriented_affine
 
 from csvd.errors import InputError
 from csvd.report import segmentation as engine
 from csvd.result import Result
 from csvd_slicer.segments import (
-    ALWAYS,
     BRAIN,
-    DEEP,
     LABELMAP,
-    PERIVENTRICULAR,
     VENTRICLES,
     Segments,
     read_brain,

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from nodes import GEOMETRIES, add_flair, result_of
 
+from csvd.marker import WMH
 from csvd.report.segmentation import segments
 from csvd_slicer.maps import CLEAR_BELOW, PROBABILITY, UNCERTAINTY, write_map
 from csvd_slicer.plots import write_chart, write_slices
@@ -117,7 +118,7 @@ def test_the_chart_plots_each_zone_in_the_colour_of_its_segment(scene):
     slices, chart = add_table(scene), scene.AddNewNodeByClass("vtkMRMLPlotChartNode")
     series = [scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode") for _ in range(2)]
     write_slices(slices, result_of(add_flair(scene)))
-    write_chart(chart, *series, slices)
+    write_chart(chart, *series, slices, WMH)
     assert [chart.GetNthPlotSeriesNode(n) for n in range(2)] == series
     for node, segment in zip(series, segments()[:2], strict=True):
         assert node.GetTableNode() is slices
@@ -125,7 +126,7 @@ def test_the_chart_plots_each_zone_in_the_colour_of_its_segment(scene):
         assert np.allclose(np.array(node.GetColor()) * 255, segment["color"])
     assert chart.GetXAxisTitle() == "Position, superior (mm)"
     series[0].SetColor(0, 0, 0)
-    write_chart(chart, *series, slices)
+    write_chart(chart, *series, slices, WMH)
     assert series[0].GetColor() == (0, 0, 0)
     assert chart.GetNumberOfPlotSeriesNodes() == 2
 

@@ -97,7 +97,7 @@ class Panel(VTKObservationMixin):
             return
         if node is self.parameters.flair:
             self.run.cancel(_("Cancelled, since the FLAIR was removed."))
-        if self.nodes is not None and node in (self.nodes.flair, self.nodes.segmentation, self.nodes.probability):
+        if self.nodes is not None and node in (self.nodes.scan, self.nodes.segmentation, self.nodes.probability):
             self._let_go()
 
     # Parameters
@@ -196,7 +196,7 @@ class Panel(VTKObservationMixin):
         finally:
             self._writing = False
         self._take(nodes, result)
-        self.display.show_behind(nodes.flair)
+        self.display.show_behind(nodes.scan)
 
     # What is shown
 
@@ -214,7 +214,7 @@ class Panel(VTKObservationMixin):
         self._settings_timer.stop()
         self.ui.segmentEditor.setMRMLSegmentEditorNode(_editor_node())
         self.ui.segmentEditor.setSegmentationNode(nodes.segmentation)
-        self.ui.segmentEditor.setSourceVolumeNode(nodes.flair)
+        self.ui.segmentEditor.setSourceVolumeNode(nodes.scan)
         self._refresh()
 
     def _let_go(self):
@@ -282,7 +282,7 @@ class Panel(VTKObservationMixin):
         """Whether the reader changed the segments beyond marking some as not WMH."""
         if not self.result.edited:
             return False
-        rejected = read_segments(self.nodes.segmentation, self.nodes.flair).rejected > 0
+        rejected = read_segments(self.nodes.segmentation, self.nodes.scan).rejected > 0
         return bool(((self.result.labels != self.result.automatic.labels) & ~rejected).any())
 
     def _change(self, change):

@@ -26,7 +26,8 @@ class Cutoff:
 
 @dataclass(frozen=True)
 class Norm:
-    """A published value to set beside ``measurement``; for reading, not for grading."""
+    """A published value to set beside ``measurement``; for reading, not for grading. ``marker`` is a key of
+    `csvd.marker.MARKERS`."""
 
     title: str
     measurement: str
@@ -34,6 +35,7 @@ class Norm:
     unit: str
     source: str
     note: str
+    marker: str = "wmh"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ def cutoff(name: str) -> Cutoff:
     return Cutoff(value, entry["unit"], citation(entry["source"]), entry["note"])
 
 
-def norms() -> list[Norm]:
-    """Return the published values to print beside ours, in the order of the file."""
-    return [Norm(**entry | {"source": citation(entry["source"])}) for entry in _table()["norms"]]
+def norms(marker: str = "wmh") -> list[Norm]:
+    """Return the published values to print beside ours of a marker, in the order of the file."""
+    listed = (Norm(**entry | {"source": citation(entry["source"])}) for entry in _table()["norms"])
+    return [norm for norm in listed if norm.marker == marker]
 
 
 def volume_by_grade(zone: str) -> VolumeByGrade:

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csvd.marker import Marker
 from csvd.measure.fazekas import Fazekas
 from csvd.measure.reference import cutoff, norms
 from csvd.report.elements import ABSENT, amount, exact, flat, position, table
@@ -104,16 +105,22 @@ def measurement_section(result: "Result") -> str:
     )
 
 
-def reference_section() -> str:
+def reference_section(marker: Marker) -> str:
     """Published volumes to set beside the measured ones."""
     volume = cutoff("total_volume")
     mild, moderate, severe = volume.value
     rows = [
-        ("Fazekas at least mild", f"{mild:g}", volume.unit, volume.source, "Total volume, patients of memory clinics"),
+        (
+            "Fazekas at least mild",
+            f"{mild:g}",
+            volume.unit,
+            volume.source,
+            "Total volume on FLAIR, patients of memory clinics",
+        ),
         ("Fazekas at least moderate", f"{moderate:g}", volume.unit, volume.source, ""),
         ("Fazekas severe", f"{severe:g}", volume.unit, volume.source, ""),
     ]
-    rows += [(norm.title, norm.value, norm.unit, norm.source, norm.note) for norm in norms()]
+    rows += [(norm.title, norm.value, norm.unit, norm.source, norm.note) for norm in norms(marker.key)]
     header = ("Total volume in", "Value", "Unit", "Source", "Note")
     return (
         "<section><h2>Published values to compare with</h2>"
@@ -133,4 +140,4 @@ def provenance_section(result: "Result") -> str:
 
 def file_name(result: "Result") -> str:
     """Only the last part of the path: folders tend to be named after patients."""
-    return Path(result.image.source).name or "FLAIR without a file"
+    return Path(result.image.source).name or f"{result.marker.image} without a file"

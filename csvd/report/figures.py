@@ -55,7 +55,7 @@ class Tile:
         size: width and height in pixels.
         number, count: which slice of how many, counted from 1 in the order of the file.
         superior_mm: world S coordinate of the slice's centre.
-        volume_ml: white matter hyperintensities in the slice.
+        volume_ml: lesions in the slice.
     """
 
     png: bytes
@@ -71,16 +71,21 @@ class AxialStack:
 
     The axes of the file nearest to left, posterior and superior become columns, rows and slices, so an oblique volume
     is shown in the planes in which it was stored.
+
+    Args:
+        image: what is shown.
+        brain: (i, j, k) bool.
+        window: level and width in the image's unit; the brain's own percentiles unless given.
     """
 
-    def __init__(self, image: Image, brain: np.ndarray):
+    def __init__(self, image: Image, brain: np.ndarray, window: tuple[float, float] | None = None):
         self._order, self._signs = _nearest_axes(image.grid)
         self.image = image
         self.spacing_mm = tuple(image.spacing_mm[axis] for axis in self._order)
-        self.flair = self.turn(image.voxels)
+        self.voxels = self.turn(image.voxels)
         self.brain = self.turn(brain)
         self.crop = _crop(self.brain, self.spacing_mm)
-        self.window = _window(self.flair, self.brain)
+        self.window = _limits(*window) if window else _contrast(self.voxels, self.brain)
 
     def turn(self, volume: np.ndarray) -> np.ndarray:
         """A view of a volume with axes (left, posterior, superior)."""
@@ -89,7 +94,7 @@ class AxialStack:
 
     def number(self, k: int) -> int:
         """The slice's number in the file, from 1."""
-        return k + 1 if self._signs[2] > 0 else self.flair.shape[2] - k
+        return k + 1 if self._signs[2] > 0 else self.voxels.shape[2] - k
 
     def superior_mm(self, k: int) -> float:
         """World S coordinate of the centre of a slice."""
@@ -112,15 +117,15 @@ class AxialStack:
         return np.asarray(Picture.fromarray(slice_).resize((width * enlarge, height * enlarge), Picture.BILINEAR))
 
 
-def choose_slices(wmh_per_slice: np.ndarray, brain_per_slice: np.ndarray, count: int, gap: int = 1) -> list[int]:
-    """Pick `count` slices: half spread evenly over the brain, the others where most hyperintensities are.
+def choose_slices(lesions_per_slice: np.ndarray, brain_per_slice: np.ndarray, count: int, gap: int = 1) -> list[int]:
+    """Pick `count` slices: half spread evenly over the brain, the others where most lesions are.
 
-    Where hyperintensities fill fewer slices, the widest gaps are filled instead.
+    Where lesions fill fewer slices, the widest gaps are filled instead.
 
     Args:
-        wmh_per_slice, brain_per_slice: voxels in each slice.
+        lesions_per_slice, brain_per_slice: voxels in each slice.
         count: how many at most.
-        gap: how close a slice chosen for its hyperintensities may lie to another.
+        gap: how close a slice chosen for its lesions may lie to another.
 
     Returns:
         Slice indices, ascending; every slice of the brain where there are no more than `count`.
@@ -132,8 +137,8 @@ def choose_slices(wmh_per_slice: np.ndarray, brain_per_slice: np.ndarray, count:
         return inside.tolist()
     places = (np.arange(count // 2) + 0.5) / (count // 2)
     chosen = set(inside[(places * inside.size).astype(int)].tolist())
-    for k in np.argsort(-wmh_per_slice, kind="stable").tolist():
-        if len(chosen) < count and wmh_per_slice[k] > 0 and min(abs(k - other) for other in chosen) >= gap:
+    for k in np.argsort(-lesions_per_slice, kind="stable").tolist():
+        if len(chosen) < count and lesions_per_slice[k] > 0 and min(abs(k - other) for other in chosen) >= gap:
             chosen.add(k)
     while len(chosen) < count:
         away = np.abs(inside[:, None] - list(chosen)).min(axis=1)
@@ -143,15 +148,15 @@ def choose_slices(wmh_per_slice: np.ndarray, brain_per_slice: np.ndarray, count:
 
 def slices_to_show(stack: AxialStack, labels: np.ndarray, count: int = 12) -> list[int]:
     """Choose the slices of a report; `labels` as in `Result`."""
-    wmh = np.count_nonzero(stack.turn(labels), axis=(0, 1))
+    lesions = np.count_nonzero(stack.turn(labels), axis=(0, 1))
     brain = np.count_nonzero(stack.brain, axis=(0, 1))
     # The lowest and highest slices hold a rim of brain and nothing to see.
     brain = np.where(brain >= RIM_SHARE * brain.max(), brain, 0)
-    return choose_slices(wmh, brain + wmh, count, max(1, round(GAP_MM / stack.spacing_mm[2])))
+    return choose_slices(lesions, brain + lesions, count, max(1, round(GAP_MM / stack.spacing_mm[2])))
 
 
 def outline_tiles(stack: AxialStack, labels: np.ndarray, ventricles: np.ndarray, chosen: Sequence[int]) -> list[Tile]:
-    """FLAIR slices with the outlines of periventricular and deep hyperintensities and, thin, of the ventricles."""
+    """Slices with the outlines of periventricular and deep lesions and, thin, of the ventricles."""
     periventricular, deep, ventricle = (tuple(segment["color"]) for segment in segments())
     labels, ventricles = stack.turn(labels), stack.turn(ventricles)
     tiles = []
@@ -167,7 +172,7 @@ def outline_tiles(stack: AxialStack, labels: np.ndarray, ventricles: np.ndarray,
 def uncertainty_tiles(
     stack: AxialStack, labels: np.ndarray, uncertainty: np.ndarray, chosen: Sequence[int]
 ) -> list[Tile]:
-    """FLAIR slices, dimmed, under the colours of the uncertainty map, with the outline of all hyperintensities."""
+    """Slices, dimmed, under the colours of the uncertainty map, with the outline of all lesions."""
     labels, uncertainty = stack.turn(labels), stack.turn(uncertainty)
     tiles = []
     for k in chosen:
@@ -206,8 +211,12 @@ def _crop(brain: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice]
     return tuple(sides)
 
 
-def _window(flair: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
-    values = flair[brain] if brain.any() else flair[flair > flair.min()]
+def _limits(level: float, width: float) -> tuple[float, float]:
+    return level - width / 2, level + width / 2
+
+
+def _contrast(voxels: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
+    values = voxels[brain] if brain.any() else voxels[voxels > voxels.min()]
     if values.size == 0:
         return 0.0, 1.0
     low, high = np.percentile(values, WINDOW_PERCENTILES)
@@ -216,7 +225,7 @@ def _window(flair: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
 
 def _grey(stack: AxialStack, k: int, levels: int, white: int = 255) -> Picture.Image:
     low, high = stack.window
-    grey = np.clip((stack.plane(stack.flair, k) - low) / (high - low), 0, 1)
+    grey = np.clip((stack.plane(stack.voxels, k) - low) / (high - low), 0, 1)
     return Picture.fromarray((np.rint(grey * (levels - 1)) * (white / (levels - 1))).astype(np.uint8)).convert("RGB")
 
 
@@ -249,4 +258,6 @@ def _tile(stack: AxialStack, picture: Picture.Image, k: int, labels: np.ndarray)
     stream = io.BytesIO()
     picture.quantize(256, dither=Picture.Dither.NONE).save(stream, "PNG", optimize=True)
     volume_ml = float(np.count_nonzero(labels[:, :, k]) * stack.image.voxel_volume_ml)
-    return Tile(stream.getvalue(), picture.size, stack.number(k), stack.flair.shape[2], stack.superior_mm(k), volume_ml)
+    return Tile(
+        stream.getvalue(), picture.size, stack.number(k), stack.voxels.shape[2], stack.superior_mm(k), volume_ml
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from csvd.marker import Marker
 from csvd.measure.reference import cutoff
 from csvd.measure.uncertainty import REVIEW_LIMIT, VOXEL_LIMIT
 from csvd.report.details import (
@@ -37,26 +38,27 @@ def write_report(result: "Result", path: Path) -> None:
 
 def render(result: "Result") -> str:
     """The report as HTML text."""
-    stack = AxialStack(result.image, result.brain)
+    marker = result.marker
+    stack = AxialStack(result.image, result.brain, marker.window)
     chosen = slices_to_show(stack, result.labels)
     body = [
         _header(result),
         _warnings(result),
         _summary(result),
-        _pictures(outline_tiles(stack, result.labels, result.ventricles, chosen)),
+        _pictures(marker, outline_tiles(stack, result.labels, result.ventricles, chosen)),
         _uncertainty(result, uncertainty_tiles(stack, result.labels, result.uncertainty, chosen)),
         fazekas_section(result),
         lesion_section(result),
         measurement_section(result),
-        reference_section(),
+        reference_section(marker),
         provenance_section(result),
         f"<footer>{escape(NOT_A_DEVICE)}</footer>",
     ]
-    colors = {name: "rgb({},{},{})".format(*s["color"]) for name, s in zip(ZONES, segments(), strict=True)}
+    colors = {name: "rgb({},{},{})".format(*s["color"]) for name, s in zip(ZONES, segments(marker), strict=True)}
     stops = ", ".join("rgb({},{},{})".format(*color) + f" {100 * place:g}%" for place, color in COLOR_STOPS)
     return Template(files(__package__).joinpath("template.html").read_text(encoding="utf-8")).substitute(
         generator=escape(f"csvd {_software(result).get('csvd', '')}".strip()),
-        title=escape(f"White matter hyperintensities: {file_name(result)}"),
+        title=escape(f"{marker.name.capitalize()}: {file_name(result)}"),
         gradient=f"linear-gradient(to right, {stops})",
         body="\n".join(part for part in body if part),
         **colors,
@@ -77,7 +79,7 @@ def _header(result: "Result") -> str:
     training = " ".join(f"{escape(text)}" for text in _statements(result))
     return (
         '<header><div class="kicker">csvd · cerebral small vessel disease</div>'
-        "<h1>White matter hyperintensities on FLAIR</h1>"
+        f"<h1>{escape(result.marker.name.capitalize())} on {escape(result.marker.image)}</h1>"
         f'<dl class="file">{listed}</dl>'
         f'<p class="disclaimer"><strong>{escape(NOT_A_DEVICE)}</strong> {training}</p></header>'
     )
@@ -113,17 +115,18 @@ def _comparison(result: "Result") -> str:
 
 
 def _summary(result: "Result") -> str:
+    marker = result.marker
     total, near, deep = (_value(result, f"{zone}_volume") for zone in ("total", "periventricular", "deep"))
     percent = _value(result, "total_percent_icv")
     reach = f"within {result.parameters['pv_distance_mm']:g} mm of the ventricles"
     share = "" if percent is None else f"{amount(percent)} % of the intracranial volume"
     if not total:
-        sentence = "No white matter hyperintensities were found."
+        sentence = f"No {marker.name} {marker.were} found."
     else:
         count = f"{len(result.lesions)} lesion{'s' if len(result.lesions) > 1 else ''}"
-        sentence = f"{amount(total)} mL of white matter hyperintensities in {count}"
+        sentence = f"{amount(total)} mL of {marker.name} in {count}"
         sentence += f", {share}" if share else ""
-        sentence += f"; {100 * near / total:.0f} % of them {reach}." if near is not None else "."
+        sentence += f"; {100 * near / total:.0f} % of the volume {reach}." if near is not None else "."
     if near is None:
         sentence += " No ventricle is known, so periventricular and deep could not be told apart."
     cards = [
@@ -138,7 +141,7 @@ def _summary(result: "Result") -> str:
     ]
     return (
         f'<p class="lead">{escape(sentence)}</p><div class="cards">{"".join(cards)}</div>'
-        f'<div class="scale">{volume_scale(total)}</div>'
+        f'<div class="scale">{volume_scale(total, marker.image)}</div>'
     )
 
 
@@ -162,29 +165,29 @@ def _agreement(result: "Result") -> tuple[str, str]:
 def _index(result: "Result") -> tuple[str, str, str, str]:
     index = _value(result, "uncertainty_index")
     if not isinstance(index, float):
-        return ABSENT, "", "no WMH", ""
+        return ABSENT, "", f"no {result.marker.short}", ""
     review = _value(result, "review_recommended")
     return f"{index:.2f}", "", *(("review recommended", "review") if review else (f"below {REVIEW_LIMIT:g}", ""))
 
 
-def _pictures(shown: Sequence[Tile]) -> str:
+def _pictures(marker: Marker, shown: Sequence[Tile]) -> str:
     keys = "".join(
         f'<span class="key"><span class="swatch" style="border-color: var(--{zone})"></span>{escape(s["name"])}</span>'
-        for zone, s in zip(ZONES, segments(), strict=True)
+        for zone, s in zip(ZONES, segments(marker), strict=True)
     )
     return (
         "<section><h2>Segmentation</h2>"
         '<p class="quiet">Axial slices from below to above, in radiological convention: the right of the patient (R) '
-        "is on the left. Half of the slices are spread over the brain, the others have the most hyperintensities. "
+        "is on the left. Half of the slices are spread over the brain, the others have the most lesions. "
         "Below each: its number, how far it lies superior (S) or inferior (I) to the scanner's origin, and its volume."
-        f'</p><div class="legend">{keys}</div>{tiles(shown, "Outlined FLAIR")}</section>'
+        f'</p><div class="legend">{keys}</div>{tiles(shown, f"Outlined {marker.image}")}</section>'
     )
 
 
 def _uncertainty(result: "Result", shown: Sequence[Tile]) -> str:
     index = _value(result, "uncertainty_index")
     if not isinstance(index, float):
-        reading = "There is no predicted hyperintensity, so there is no uncertainty index."
+        reading = "There is no predicted lesion, so there is no uncertainty index."
     elif index >= REVIEW_LIMIT:
         reading = (
             f"The uncertainty index is {index:.2f}, at or above {REVIEW_LIMIT:g}: "
@@ -194,13 +197,13 @@ def _uncertainty(result: "Result", shown: Sequence[Tile]) -> str:
         reading = f"The uncertainty index is {index:.2f}, below the review limit of {REVIEW_LIMIT:g}."
     return (
         f"<section><h2>Uncertainty</h2><p>{escape(reading)} "
-        '<span class="quiet">It is the share of hyperintense voxels whose mean probability p has a divergence '
+        '<span class="quiet">It is the share of lesion voxels whose mean probability p has a divergence '
         f"KL(p || ½) below {VOXEL_LIMIT:g} bit. Small lesion loads have a high index by their size alone. "
         f"{escape(cutoff('review').source)}.</span></p>"
         '<div class="legend"><span class="key">certain <span class="bar"><i></i></span> tossing a coin</span>'
         f"<span>1 &minus; KL(p || ½) in bits, 0 to 1; mark: {1 - VOXEL_LIMIT:g}, uncertain from there on</span>"
         '<span class="key"><span class="swatch" style="border-color: #fff; outline: 1px solid #bbb"></span>'
-        f"hyperintensity</span></div>{tiles(shown, 'Uncertainty')}</section>"
+        f"lesion</span></div>{tiles(shown, 'Uncertainty')}</section>"
     )
 
 

@@ -14,8 +14,8 @@ INK, RED = "#3d4955", "#c2410c"
 SHADES = ("#e7eef1", "#cfdfe4", "#afcad3", "#8fb5c1")
 
 
-def volume_scale(total_ml: float) -> str:
-    """Where a total volume (mL) lies among the Fazekas cut-offs of Joo 2022, on a logarithmic ruler."""
+def volume_scale(total_ml: float, image: str = "FLAIR") -> str:
+    """Where a total volume (mL) on `image` lies among the Fazekas cut-offs of Joo 2022, on a logarithmic ruler."""
     cut = cutoff("total_volume")
     edges = (LOWEST_ML, *cut.value, HIGHEST_ML)
     drawn = []
@@ -27,7 +27,8 @@ def volume_scale(total_ml: float) -> str:
     drawn += [_text(LEFT, 55, f"{LOWEST_ML:g} mL", "start"), _text(RIGHT, 55, f"{HIGHEST_ML:g} mL", "end")]
     at = _x(total_ml)
     drawn.append(f'<path d="M{at:.1f} 40 v-22 l-7 -13 h14 l-7 13" fill="{RED}" stroke="{RED}" stroke-width="2"/>')
-    drawn.append(_text(LEFT, 78, f"Fazekas grade that goes with the total volume: {cut.source}", "start"))
+    seen = "" if image == "FLAIR" else " on FLAIR"
+    drawn.append(_text(LEFT, 78, f"Fazekas grade that goes with the total volume{seen}: {cut.source}", "start"))
     return (
         f'<svg viewBox="0 0 {WIDTH} 84" role="img" aria-label="{total_ml:.3g} mL among the published cut-offs" '
         f'font-family="inherit" font-size="12" fill="{INK}">{"".join(drawn)}</svg>'
