@@ -460,7 +460,7 @@ def test_an_edit_of_a_large_scan_is_measured_within_a_third_of_a_second(panel, u
     ui.flairSelector.setCurrentNode(node)
     assert len(panel.result.lesions) == 60
     assert panel.result.measurements["total_volume"].value == pytest.approx(37, abs=1)
-    from WMHSegmenterLib.panel import PAUSE_MS
+    from csvd_panel.panel import PAUSE_MS
 
     seconds = []
     for label in (2, 0, 2, 0, 2):
@@ -708,7 +708,7 @@ def test_cmake_lists_every_file():
 def test_the_module_file_imports_nothing_that_slicer_may_lack():
     imports = re.findall(r"^(?:import|from) (\S+)", MODULE.read_text(), re.MULTILINE)
     own = {name.partition(".")[0] for name in imports} - set(sys.stdlib_module_names)
-    assert own == {"slicer", "vtk"}
+    assert own == {"slicer", "csvd", "csvd_panel"}
 
 
 def test_the_sample_is_offered(monkeypatch, widget):

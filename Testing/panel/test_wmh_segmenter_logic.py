@@ -132,7 +132,8 @@ def test_the_self_test_of_the_module_walks_on_the_sample(fresh_slicer, load_volu
 
 def test_the_self_test_fails_when_packages_are_missing(logic, load_volume, monkeypatch):
     import WMHSegmenter
+    from csvd_panel.logic import PACKAGES
 
-    monkeypatch.setitem(WMHSegmenter.PACKAGES, "not_there", "not-there")
+    monkeypatch.setitem(PACKAGES, "not_there", "not-there")
     with pytest.raises(AssertionError, match="install not-there"):
         WMHSegmenter.WMHSegmenterTest("test_run_and_review").runAndReview()

@@ -1,1 +1,1 @@
-"""Parts of the panel of WMHSegmenter. Imported when the panel is set up, not before."""
+"""The panel of WMHSegmenter. Imported when the panel is set up, not before."""

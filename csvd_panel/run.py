@@ -83,7 +83,8 @@ class RunSection:
         reason = reason or self._refusal
         button.enabled = not reason
         button.text = _("Apply")
-        button.toolTip = reason or _("Find the white matter hyperintensities of the chosen FLAIR")
+        what = self.logic.marker
+        button.toolTip = reason or _("Find the {what} of the chosen {image}").format(what=what.name, image=what.image)
 
     def cancel(self, message):
         """Stop a run, if there is one; the scene is as it was before."""

@@ -3,11 +3,15 @@
 import qt
 from slicer.i18n import tr as _
 
-# Machine name and short title, in the order of the table; the tooltip has the engine's own.
+# Machine name and short title, in the order of the table; the tooltip has the engine's own. What a result does not
+# have, as the sides without a midplane, has no row.
 ROWS = (
-    ("total_volume", _("Total WMH")),
+    ("total_volume", _("Total {marker}")),
     ("periventricular_volume", _("Periventricular")),
     ("deep_volume", _("Deep")),
+    ("left_volume", _("Left-sided")),
+    ("right_volume", _("Right-sided")),
+    ("asymmetry_index", _("Asymmetry, left to right")),
     ("icv_volume", _("Intracranial volume")),
     ("total_percent_icv", _("Share of intracranial volume")),
     ("lesion_count", _("Lesions")),
@@ -20,6 +24,7 @@ ROWS = (
     ("fazekas_likelihood_periventricular", _("Likeliest Fazekas, periventricular")),
     ("fazekas_likelihood_deep", _("Likeliest Fazekas, deep")),
 )
+LIKELIHOOD = "fazekas_likelihood_"
 WARNING = "#c62828"
 ROW_HEIGHT = 22  # pixels
 
@@ -27,13 +32,12 @@ ROW_HEIGHT = 22  # pixels
 class ResultsView:
     """Writes into the widgets of the section Results; None empties them."""
 
-    def __init__(self, ui):
+    def __init__(self, ui, marker):
         self.ui = ui
-        self._tip = ui.fazekasValue.toolTip
+        self._marker, self._tip = marker, ui.fazekasValue.toolTip
         table = ui.volumesTable
         table.verticalHeader().visible = False
         table.verticalHeader().defaultSectionSize = ROW_HEIGHT
-        table.setFixedHeight(ROW_HEIGHT * len(ROWS) + table.horizontalHeader().sizeHint.height() + 4)
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         for column in (1, 2):
             table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
@@ -55,13 +59,13 @@ class ResultsView:
 
     def _write_table(self, result):
         table = self.ui.volumesTable
-        table.setRowCount(len(ROWS) if result else 0)
+        rows = [(name, title) for name, title in ROWS if result and has(result, name)]
+        table.setRowCount(len(rows))
+        table.setFixedHeight(ROW_HEIGHT * len(rows) + table.horizontalHeader().sizeHint.height() + 4)
         table.setColumnHidden(2, not (result and result.edited))
-        if result is None:
-            return
-        automatic = result.automatic or result
-        for row, (name, title) in enumerate(ROWS):
-            before, _source, _unit = value(automatic, name)
+        for row, (name, title) in enumerate(rows):
+            title = title.format(marker=self._marker.short)
+            before, _source, _unit = value(result.automatic or result, name)
             now, source, unit = value(result, name)
             for column, text in enumerate((f"{title} ({unit})" if unit else title, before, now)):
                 item = qt.QTableWidgetItem(text)
@@ -69,9 +73,14 @@ class ResultsView:
                 table.setItem(row, column, item)
 
 
+def has(result, name):
+    """Whether there is something to tell in a row."""
+    return name in result.measurements or name.startswith(LIKELIHOOD)
+
+
 def value(result, name):
     """Text, source and unit of one row; a dash where nothing could be measured."""
-    if name.startswith("fazekas_likelihood_"):
+    if name.startswith(LIKELIHOOD):
         shares = getattr(result.fazekas, name.removeprefix("fazekas_"))
         source = result.measurements[f"{name}_2"].source
         return (likeliest(shares) if shares else "-"), source, ""

@@ -1,11 +1,10 @@
-"""What the panel remembers in the scene, bound to the widgets that name these parameters in the .ui file."""
+"""What the panels remember in the scene, bound to the widgets that name these parameters in the .ui files."""
 
 import enum
 from typing import Annotated
 
-import slicer
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange
 
 
 class ZoneRule(enum.Enum):
@@ -25,11 +24,10 @@ class DisplayMode(enum.Enum):
         return {"both": _("Fill and outline"), "fill": _("Fill"), "outline": _("Outline")}[self.value]
 
 
-@parameterNodeWrapper
-class WMHSegmenterParameterNode:
-    """`model` is empty until one was chosen."""
+class SegmentationParameters:
+    """What every module adds its volumes to, and then wraps with `parameterNodeWrapper`. `model` is empty until one was
+    chosen."""
 
-    flair: slicer.vtkMRMLScalarVolumeNode
     model: str = ""
     threshold: Annotated[float, WithinRange(0.05, 0.95)] = 0.5
     pvDistance: Annotated[float, WithinRange(1.0, 29.0)] = 10.0

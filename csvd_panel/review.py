@@ -4,8 +4,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from csvd_panel.results import ROW_HEIGHT
 from csvd_slicer.review import decide, highlight, jump_to, progress, remove_highlight, review_items
-from WMHSegmenterLib.results import ROW_HEIGHT
 
 SHORTCUTS = {"nextButton": "N", "previousButton": "Shift+N", "acceptButton": "Shift+A", "deleteButton": "Shift+D"}
 DECISIONS = {
@@ -21,12 +21,14 @@ DECISIONS = {
 
 class ReviewSection:
     """Args:
+    marker: what the lesions are.
     change: called with a function of (nodes, result, save_state) -> Result that changes the segments; shows what it
         gives or says what is wrong.
     """
 
-    def __init__(self, ui, parent, change):
+    def __init__(self, ui, marker, parent, change):
         self.ui, self._change = ui, change
+        ui.rejectLabel.text = _("Not {marker}:").format(marker=marker.short)
         self._nodes, self._result, self._items, self._current = None, None, [], None
         self._written = []  # the texts in the table, row by row
         table = ui.lesionTable

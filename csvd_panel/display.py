@@ -2,17 +2,17 @@
 
 import slicer
 
-UNCERTAINTY_OPACITY = 0.6  # a choice: the FLAIR still shows through
+UNCERTAINTY_OPACITY = 0.6  # a choice: the scan still shows through
 
 
 class Display:
     def __init__(self):
         self.uncertainty_id = None
 
-    def show_behind(self, flair):
-        """Bring the FLAIR of a new result into the slice views."""
+    def show_behind(self, scan):
+        """Bring the scan of a new result into the slice views."""
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-            composite.SetBackgroundVolumeID(flair.GetID())
+            composite.SetBackgroundVolumeID(scan.GetID())
 
     def apply(self, parameters, nodes):
         """Draw as the parameters say; without nodes the map that was laid over is taken away."""
@@ -31,7 +31,7 @@ class Display:
 
     @staticmethod
     def _lay_over(old_id, new_id):
-        """Put a map over the FLAIR, or take away the one that was put there; what a reader laid over stays."""
+        """Put a map over the scan, or take away the one that was put there; what a reader laid over stays."""
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if new_id is not None:
                 composite.SetForegroundVolumeID(new_id)

@@ -1,0 +1,1 @@
+"""What the panels of all modules share: sections, parameters, the life of a module. It knows Qt."""

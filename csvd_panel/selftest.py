@@ -1,0 +1,59 @@
+"""The self test that the modules share: the walk of a reader on the sample, with the real networks."""
+
+import tempfile
+from pathlib import Path
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+
+from csvd_panel.logic import resources
+
+
+class ReaderWalk(ScriptedLoadableModuleTest):
+    """A module gives its logic and the name of its sample. Whatever is missing makes the test fail."""
+
+    makeLogic, sample = None, ""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear(False)
+
+    def test_run_and_review(self):
+        self.runAndReview()
+
+    def runAndReview(self):
+        """Returns the Result after one lesion was deleted."""
+        from csvd_slicer.review import decide, progress, review_items
+        from csvd_slicer.scene import update
+
+        logic = self.makeLogic()
+        assert not logic.missingPackages(), f"install {', '.join(logic.missingPackages())}"
+        scan = slicer.util.loadVolume(str(resources() / "SampleData" / self.sample))
+        result = logic.process(scan, device="cpu", show=False)
+        nodes = logic.show(result, scan)
+        assert result.measurements["total_volume"].value > 1
+        assert nodes.lesions.GetNumberOfRows() == len(result.lesions) > 1
+
+        threshold = result.parameters["threshold"]
+        lower = update(nodes, result.remeasure(threshold=threshold / 2))
+        assert lower.measurements["total_volume"].value > result.measurements["total_volume"].value
+        result = update(nodes, lower.remeasure(threshold=threshold))
+
+        item = review_items(nodes, result)[0]
+        edited = decide(nodes, result, item, "deleted")
+        assert edited.mask.sum() == result.mask.sum() - len(item.voxels[0])
+        assert progress(nodes, review_items(nodes, edited), edited) == (1, len(result.lesions))
+        return edited
+
+    def test_save_and_reload(self):
+        from csvd_slicer.scene import families, result_from_nodes
+
+        edited = self.runAndReview()
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "review.mrb")
+            assert slicer.util.saveScene(path)
+            slicer.mrmlScene.Clear(False)
+            slicer.util.loadScene(path)
+            (nodes,) = families(slicer.mrmlScene)
+            reloaded = result_from_nodes(nodes)
+        for name, measurement in edited.measurements.items():
+            assert reloaded.measurements[name].value == measurement.value, name
