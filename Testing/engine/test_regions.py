@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from phantoms import OBLIQUE
 
 from csvd.errors import InputError
 from csvd.measure.hemispheres import hemispheres_of
@@ -88,9 +89,9 @@ def test_perivascular_spaces_are_rated_in_basal_ganglia_centrum_semiovale_and_mi
     assert regions(perivascular_regions)(x, z) == where
 
 
-def test_without_a_fourth_ventricle_the_midbrain_is_the_upper_18_mm_of_the_brain_stem():
+def test_without_a_fourth_ventricle_the_midbrain_is_the_upper_17_mm_of_the_brain_stem():
     at = regions(perivascular_regions, head(without=("fourth_ventricle",)))  # the stem ends at z = 34
-    assert at(30, 17) == "midbrain"
+    assert at(30, 18) == "midbrain"
     assert at(30, 16) == ""
 
 
@@ -106,6 +107,15 @@ def test_heights_are_those_of_the_world_and_not_of_the_array():
     straight = perivascular_regions(head(), NAMES, (1, 1, 1), np.eye(4))
     flipped = perivascular_regions(turned, NAMES, (1, 1, 1), affine)
     assert np.array_equal(straight.labels, flipped.labels[:, :, ::-1])
+
+
+@pytest.mark.parametrize("rule", [microbleed_regions, perivascular_regions])
+def test_it_does_not_matter_how_the_head_was_held(rule):
+    tilted = np.eye(4)
+    tilted[:3, :3] = OBLIQUE
+    assert np.array_equal(
+        rule(head(), NAMES, (1, 1, 1), tilted).labels, rule(head(), NAMES, (1, 1, 1), np.eye(4)).labels
+    )
 
 
 @pytest.mark.parametrize("rule", [microbleed_regions, perivascular_regions])
