@@ -125,7 +125,7 @@ class PatientGenerator(Generator):
             points = matrix[:3, :3] @ points + matrix[:3, 3:]
         points = patient.voxels(points)
         tissue = sample(patient.head.tissue, points).long()
-        keep = self.is_head[tissue] > 0
+        keep = self.is_air[tissue] == 0
         return Slab(patient.head, points[:, keep], tissue[keep], keep.reshape(grid.shape[1:]))
 
     def on(self, slab: Slab, flags: torch.Tensor, values_of, elsewhere: float) -> torch.Tensor:

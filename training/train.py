@@ -25,6 +25,7 @@ from csvd.bundle import load_bundle
 from csvd.networks import build
 from csvd.preprocessing import SCALINGS, hounsfield_window
 
+from .burden import BurdenGenerator, BurdenSettings
 from .ct import CTGenerator, CTSettings
 from .heads import load_heads, load_lesion_shapes
 from .recipe import HERE, read_recipe
@@ -76,12 +77,32 @@ def ct_loss(logits: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor)
     return loss, results[0][1]
 
 
+def burden_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Mean of ``wmh_loss`` over the markers, (B, M, R, A) both; the second value is their mean synthetic Dice."""
+    results = [wmh_loss(logits[:, m : m + 1], target[:, m]) for m in range(logits.shape[1])]
+    losses, scores = zip(*results, strict=True)
+    return sum(losses) / len(losses), float(np.mean(scores))
+
+
+def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Mean absolute error of a picture restored from what was left of it; the second value is one minus it."""
+    loss = (picture[:, 0].float() - whole).abs().mean()
+    return loss, 1 - float(loss.detach())
+
+
 TASKS = {
     "wmh": (Generator.flair, wmh_loss),
     "anatomy": (Generator.anatomy, anatomy_loss),
     "ct": (CTGenerator.ct, ct_loss),
+    "burden": (BurdenGenerator.slice_of, burden_loss),
+    "restore": (BurdenGenerator.torn_slice, restore_loss),
 }
-GENERATORS = {"ct": (CTGenerator, CTSettings)}  # of the other tasks: Generator and Settings
+# Of the other tasks: Generator and Settings.
+GENERATORS = {
+    "ct": (CTGenerator, CTSettings),
+    "burden": (BurdenGenerator, BurdenSettings),
+    "restore": (BurdenGenerator, BurdenSettings),
+}
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}
 
 
@@ -115,6 +136,13 @@ def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) ->
     return kind(heads, shapes, box, settings, seed, device, scans)
 
 
+def forward(network: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
+    """Logits; in an MO-UNet a slice goes to the decoders of the markers that its sequence shows, and to no other."""
+    if task != "burden":
+        return network(images)
+    return network.routed(images, (targets != UNKNOWN).any(-1).any(-1))
+
+
 def start_log(log: Path, first: int) -> float:
     """Keep the rows up to the step from which training goes on; return the seconds spent so far."""
     rows = log.read_text(encoding="utf-8").splitlines()[1:] if log.exists() else []
@@ -142,7 +170,7 @@ def draw_curve(log: Path) -> None:
 
 def train(recipe: dict, data: Path, device: torch.device) -> Path:
     draw, loss_of = TASKS[recipe["task"]]
-    options = recipe.get("draw", {})
+    turns = recipe.get("draw", [{}])
     prepare = PREPARE[recipe["intensity"]] if "intensity" in recipe else lambda image: image
     run = HERE / "runs" / recipe["name"]
     run.mkdir(parents=True, exist_ok=True)
@@ -150,7 +178,8 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     network = build(recipe["network"]).to(device, memory_format=torch.channels_last)
     if "start" in recipe:
         start = load_file(HERE / "runs" / recipe["start"] / "weights.safetensors")
-        network.load_state_dict({name: start[name] for name in network.state_dict()})  # a U-Net has no gates
+        own, part = network.state_dict(), recipe.get("start_part", "")  # a U-Net has no gates; or an encoder only
+        network.load_state_dict(own | {name: start[name] for name in own if name.startswith(part)})
     average = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
     first, checkpoint = 0, run / "checkpoint.pt"
@@ -166,13 +195,14 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic() - seconds
     losses, scores = [], []
     for step in range(first, steps):
-        images, targets = zip(*(draw(generator, **options) for _ in range(batch)), strict=True)
-        images = prepare(torch.stack(images))[:, None].contiguous(memory_format=torch.channels_last)
+        drawn = (draw(generator, **turns[n % len(turns)]) for n in range(batch))  # every batch has every sequence
+        images, targets = map(torch.stack, zip(*drawn, strict=True))
+        images = prepare(images)[:, None].contiguous(memory_format=torch.channels_last)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
         with torch.autocast(device.type, torch.bfloat16):
-            logits = network(images)
-        loss, score = loss_of(logits, torch.stack(targets))
+            logits = forward(network, images, targets, recipe["task"])
+        loss, score = loss_of(logits, targets)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -2,14 +2,12 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from scipy import ndimage
-from tiny_models import ball_in
 from torch import nn
 
 from csvd.errors import InputError
@@ -19,13 +17,14 @@ from csvd.preprocessing import hounsfield_window
 
 pytest.importorskip("training.heads", reason="training is not beside the tests")
 
+from made_head import made_head
+
 from training import ct_from_mri, ct_physics, heads, recipe, ship, synthesis, train
 from training.ct import CTGenerator, CTSettings, Stack, nod, whole_height
 from training.ct_physics import AIR_HU, draw_scanner, expose, stored, tissue_hu, with_skull
-from training.heads import CODE, STEP_MM, Head
+from training.heads import CODE, STEP_MM
 from training.synthesis import Generator, Settings
 
-SHAPE = (120, 150, 110)
 SMALL = {"shape": (96, 112), "pixel_mm": 1.5}
 ILL = {
     "healthy": 0.0,
@@ -35,23 +34,9 @@ ILL = {
 WELL = {"healthy": 1.0, "infarct": 0.0}
 
 
-ball = partial(ball_in, SHAPE)
-
-
 @pytest.fixture(scope="module")
 def head():
-    """Skin, bone, fluid, cortex and white matter as shells; two ventricles, plexus in one, and a third."""
-    tissue = torch.zeros(SHAPE, dtype=torch.uint8)
-    for name, margin in (("skin", 12), ("bone", 8), ("csf", 4), ("cortex", 0), ("white_matter", -5)):
-        tissue[ball((60, 76, 55), (44 + margin, 58 + margin, 40 + margin))] = CODE[name]
-    for side in (-12, 12):
-        tissue[ball((60 + side, 76, 58), (7, 22, 12))] = CODE["lateral_ventricle"]
-    tissue[ball((48, 70, 58), (3, 6, 5))] = CODE["choroid_plexus"]
-    tissue[ball((60, 80, 44), (3, 10, 6))] = CODE["third_ventricle"]
-    targets = ([CODE["lateral_ventricle"], CODE["choroid_plexus"]], [CODE["cortex"], CODE["csf"]])
-    distances = [torch.from_numpy(heads.distance_bytes(np.isin(tissue.numpy(), codes))) for codes in targets]
-    lesion = torch.from_numpy(heads.soften(ball((84, 76, 58), (8, 22, 16)).numpy()))
-    return Head("made by hand", tissue, *distances, lesion, heads.brain_box(np.isin(tissue.numpy(), heads.BRAIN)))
+    return made_head()
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +52,14 @@ def generator(head, seed=0, **settings):
 def quiet(seed=0):
     """A scanner that adds nothing."""
     scanner = draw_scanner(np.random.default_rng(seed), (0, 0))
-    nothing = {"kernel_mm": 0.0, "sharpen": 0.0, "hardening": 0.0, "glow_hu": 0.0, "starvation_hu": 0.0}
+    nothing = {
+        "kernel_mm": 0.0,
+        "sharpen": 0.0,
+        "hardening": 0.0,
+        "glow_hu": 0.0,
+        "starvation_hu": 0.0,
+        "offset_hu": 0.0,
+    }
     return replace(scanner, **nothing, background=AIR_HU, cut=False)
 
 

@@ -8,6 +8,8 @@ from tiny_models import requires_monai
 from torch import nn
 
 from csvd.networks import architectures, build
+from csvd.networks.mounet import MOUNet, ScSE
+from csvd.networks.plainconvunet import PlainConvUNet2d
 from csvd.networks.seunet import SEUNet, SqueezeExcitation, UNet
 from csvd.networks.tiantan import TiantanCNN
 from csvd.networks.ushape import ConvBlock
@@ -216,7 +218,7 @@ def test_each_step_down_the_resnet_is_joined_on_the_way_up():
 
 
 def test_every_architecture_is_known_by_its_name():
-    assert set(architectures()) == {"SEUNet", "UNet", "TiantanCNN", "ResNet34UNet"}
+    assert set(architectures()) == {"SEUNet", "UNet", "TiantanCNN", "ResNet34UNet", "PlainConvUNet2d", "MOUNet"}
     assert all(network.__name__ == name for name, network in architectures().items())
 
 
@@ -246,3 +248,57 @@ def test_every_weight_is_trained(architecture, stride):
     network = build({"architecture": architecture, "width": 4})
     network(torch.randn(2, 1, 2 * stride, 2 * stride)).square().mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_nnunets_stages_halve_the_picture_and_its_layers_are_counted_by_hand():
+    features = [4, 8, 16]
+    network = PlainConvUNet2d(1, 1, features)
+    assert PlainConvUNet2d(1, 1, [2] * 6).STRIDE == 32
+
+    def stage(a, b):  # two convolutions with bias, two instance norms with scale and shift
+        return 9 * a * b + b + 9 * b * b + b + 4 * b
+
+    down = stage(1, 4) + stage(4, 8) + stage(8, 16)
+    up = (4 * 16 * 8 + 8) + stage(16, 8) + (8 + 1) + (4 * 8 * 4 + 4) + stage(8, 4) + (4 + 1)
+    assert parameters(network) == down + up
+    assert network.eval()(torch.zeros(2, 1, 8, 12)).shape == (2, 1, 8, 12)
+
+
+def test_nnunet_answers_at_every_size_while_it_learns_the_finest_first():
+    network, x = PlainConvUNet2d(1, 2, [4, 8, 16]), torch.randn(1, 1, 16, 24)
+    assert [tuple(level.shape) for level in network(x)] == [(1, 2, 16, 24), (1, 2, 8, 12)]
+    assert torch.equal(network(x)[0], network.eval()(x))
+
+
+@requires_monai
+def test_a_marker_has_its_own_decoder_and_all_share_one_pass_of_the_encoder():
+    torch.manual_seed(0)
+    network, x = MOUNet(1, 3, (8, 8, 8, 8, 4)).eval(), torch.randn(2, 1, 32, 64)
+    passes = []
+    network.encoder.register_forward_hook(lambda *_: passes.append(1))
+    every = network(x)
+    assert every.shape == (2, 3, 32, 64)
+    assert torch.equal(network(x, [2, 0]), every[:, [2, 0]])
+    assert len(passes) == 2
+    with torch.no_grad():
+        network.decoders[1].head.bias += 1
+    assert torch.allclose(network(x) - every, torch.tensor([0.0, 1.0, 0.0])[None, :, None, None], atol=1e-5)
+
+
+@requires_monai
+def test_a_slice_of_a_mixed_batch_reaches_only_the_decoders_of_its_sequence():
+    torch.manual_seed(0)
+    network, x = MOUNet(1, 3, (8, 8, 8, 8, 4)).eval(), torch.randn(2, 1, 32, 32)
+    wanted = torch.tensor([[True, False, False], [False, True, True]])
+    routed, every = network.routed(x, wanted), network(x)
+    assert torch.allclose(routed[wanted], every[wanted], atol=1e-5)
+    assert not routed[~wanted].any()
+
+
+@requires_monai
+def test_scse_adds_a_gate_of_channels_to_a_gate_of_pixels():
+    gate, x = ScSE(4), torch.randn(1, 4, 6, 6)
+    with torch.no_grad():
+        for layer in (gate.channel[3], gate.spatial[0]):
+            layer.weight.zero_(), layer.bias.zero_()
+    assert torch.allclose(gate(x), x)  # sigmoid(0) + sigmoid(0) = 1

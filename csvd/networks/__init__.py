@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 # What pip is asked for where an architecture needs a package that the others do without: {import name: requirement}.
-EXTRA_PACKAGES = {"ResNet34UNet": {"monai": "monai>=1.6.1"}}
+EXTRA_PACKAGES = {name: {"monai": "monai>=1.6.1"} for name in ("ResNet34UNet", "MOUNet")}
 
 
 def architectures() -> dict[str, type]:
     """Architectures by the name that a model bundle uses."""
+    from .mounet import MOUNet
     from .plainconvunet import PlainConvUNet2d
     from .resnet34unet import ResNet34UNet
     from .seunet import SEUNet, UNet
     from .tiantan import TiantanCNN
 
-    return {network.__name__: network for network in (SEUNet, UNet, ResNet34UNet, TiantanCNN, PlainConvUNet2d)}
+    return {network.__name__: network for network in (SEUNet, UNet, ResNet34UNet, TiantanCNN, PlainConvUNet2d, MOUNet)}
 
 
 def build(description: dict):

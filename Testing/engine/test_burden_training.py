@@ -1,0 +1,156 @@
+"""The synthetic FLAIR, T1 and SWI that the networks of the four markers learn from."""
+
+import numpy as np
+import pytest
+import torch
+
+from csvd.image import resample
+
+pytest.importorskip("training.heads", reason="training is not beside the tests")
+
+from made_head import made_head
+
+from training import recipe, ship, train
+from training.burden import MARKERS, SEQUENCES, BurdenGenerator, BurdenSettings, Markers
+from training.ct import nod
+from training.heads import CODE
+from training.patients import Stack
+from training.synthesis import UNKNOWN
+
+SMALL = {"shape": (96, 128), "pixel_mm": 1.2}
+NOTHING = dict.fromkeys(("microbleed", "lacune", "basal", "centrum"), 0)
+
+
+@pytest.fixture(scope="module")
+def head():
+    """The head made by hand, with basal ganglia: a ball of putamen on the left, one of pallidum on the right."""
+    made = made_head()
+    tissue, grid = made.tissue.clone(), np.indices(made.tissue.shape)
+    for centre, name in (((80, 80, 50), "putamen"), ((40, 80, 50), "pallidum")):
+        away = np.sqrt(((grid - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(0))
+        tissue[torch.from_numpy(away < 9)] = CODE[name]
+    return type(made)(**{**vars(made), "tissue": tissue})
+
+
+def generator(head, seed=0, **settings):
+    well = {"healthy": 1.0, "infarct": 0.0, "low_slices": 0.0}
+    return BurdenGenerator([head], [], head.brain_box, BurdenSettings(**{**SMALL, **well, **settings}), seed)
+
+
+def whole(draws, head, spacing=1.0):
+    """All points of the head, 1 mm apart, as it is."""
+    stack = Stack((90, 120, 90), 1.0, spacing, spacing, nod(0))
+    patient = draws.draw_patient(head, 0.0, 55.0)
+    matrix, centre = torch.eye(3), torch.tensor([60.0, 76.0, 55.0])
+    return draws.lay(type(patient)(head, matrix, centre, 0 * patient.warp), stack), stack
+
+
+def pieces(slab, share):
+    from scipy import ndimage
+
+    return ndimage.label(slab.fill(share).numpy() > 0.5, np.ones((3, 3, 3)))
+
+
+def test_a_slice_has_targets_of_its_own_sequence_only(head):
+    draws = generator(head, none=0.0)
+    for sequence, shown in SEQUENCES.items():
+        image, targets = draws.slice_of(sequence)
+        assert image.shape == SMALL["shape"]
+        assert targets.shape == (len(MARKERS), *SMALL["shape"])
+        for marker, target in zip(MARKERS, targets, strict=True):
+            wanted = {0.0, 1.0} if marker in shown else {UNKNOWN}
+            assert set(target.unique().tolist()) <= wanted
+
+
+def test_microbleeds_are_round_and_of_2_to_10_mm(head):
+    draws = generator(head)
+    slab, _ = whole(draws, head)
+    labels, count = pieces(slab, draws.grow_microbleeds(slab, 12))
+    assert 4 <= count <= 12  # those that touch are one
+    sizes = np.bincount(labels.ravel())[1:]
+    assert ((6 * sizes / np.pi) ** (1 / 3) < 14).all()
+    assert np.median((6 * sizes / np.pi) ** (1 / 3)) == pytest.approx(3, abs=1.2)
+
+
+def test_perivascular_spaces_are_longer_than_wide_and_lie_in_the_brain(head):
+    draws = generator(head)
+    slab, _ = whole(draws, head)
+    share = draws.grow_perivascular(slab, 0, 6)
+    assert 0 < share.sum() < 6 * 20 * np.pi * 1.5**2
+    assert not share[slab.tissue == CODE["csf"]].any()
+    basal = draws.grow_perivascular(slab, 6, 0)
+    grey = torch.isin(slab.tissue, torch.tensor([CODE["putamen"], CODE["pallidum"]]))
+    assert basal[grey].sum() > 0.3 * basal.sum()
+
+
+def test_lacunes_are_dark_on_t1_and_flair_and_microbleeds_on_swi(head):
+    draws = generator(head)
+    slab, _ = whole(draws, head)
+    none = torch.zeros(slab.tissue.shape)
+    lacune, bleed = draws.grow_lacunes(slab, 5), draws.grow_microbleeds(slab, 5)
+    white = (slab.tissue == CODE["white_matter"]) & (lacune < 0.01) & (bleed < 0.01)
+    for sequence, marker in (("t1", "lacune"), ("flair", "lacune"), ("swi", "microbleed")):
+        shown = {"lacune": lacune, "microbleed": bleed}[marker]
+        markers = Markers(**{**dict.fromkeys(Markers.__annotations__, none), "infarct": none - 9, marker: shown})
+        signal = draws.signal_of(sequence)(slab, markers)
+        inside = (shown > 0.9) & (slab.tissue == CODE["white_matter"])
+        assert signal[inside].median() < 0.75 * signal[white].median()
+
+
+def test_veins_are_dark_on_swi_and_no_target(head):
+    draws = generator(head, none=1.0)
+    for _ in range(5):
+        _, targets = draws.slice_of("swi")
+        assert not (targets[MARKERS.index("microbleed")] > 0).any()
+    slab, _ = whole(draws, head)
+    assert 0.001 < float((draws.veins(slab, 0.8, 6.0) > 0.5).float().mean()) < 0.2
+
+
+def test_the_sequences_of_a_patient_show_the_same_markers_each_on_its_own_grid(head):
+    stacks = {
+        "flair": Stack((80, 110, 16), 1.2, 5.0, 5.0, nod(0)),
+        "t1": Stack((100, 130, 80), 1.0, 1.0, 1.0, nod(0)),
+        "swi": Stack((100, 130, 40), 1.0, 2.0, 2.0, nod(0)),
+    }
+    draws = generator(head, 4, none=0.0, healthy=0.0)
+    draws.draw_move = lambda: np.eye(4)
+    scans = draws.patient_scans(head, stacks)
+    assert set(scans) == set(stacks)
+    for sequence, stack in stacks.items():
+        assert scans[sequence].image.voxels.shape == stack.shape
+        assert set(scans[sequence].truth) == set(MARKERS)
+    fine, coarse = (scans[s].truth["wmh"] for s in ("t1", "swi"))
+    there = resample(fine.voxels.astype(np.float32), fine.grid, coarse.grid) > 0.5
+    both = 2 * (there & coarse.voxels).sum() / (there.sum() + coarse.voxels.sum())
+    assert both > 0.75
+
+
+def test_a_torn_slice_lacks_about_half_of_the_whole(head):
+    torn, picture = generator(head).torn_slice("t1")
+    assert torch.equal(torn[torn != 0], picture[torn != 0])
+    assert 0.2 < float((torn != 0).sum() / (picture != 0).sum()) < 0.8
+
+
+@pytest.mark.parametrize("name", ["burden-encoder", "burden"])
+def test_recipes_name_every_sequence_and_hold_heads_back(name):
+    known = recipe.read_recipe(name)
+    assert {turn["sequence"] for turn in known["draw"]} == set(SEQUENCES)
+    assert known["exclude"] == ["08", "09", "14"]
+    assert known["network"]["architecture"] == "MOUNet"
+
+
+def test_training_learns_from_every_sequence_and_goes_on_from_an_encoder(head, tmp_path, monkeypatch):
+    pytest.importorskip("monai")
+    monkeypatch.setattr(train, "HERE", tmp_path)
+    monkeypatch.setattr(ship, "HERE", tmp_path)
+    monkeypatch.setattr(train, "load_heads", lambda *_: [head])
+    monkeypatch.setattr(train, "load_lesion_shapes", lambda *_: ([], head.brain_box))
+    small = {"settings": {**SMALL, "shape": [64, 64], "pixel_mm": 2.4}, "steps": 1, "seed": 1}
+    network = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [8, 8, 8, 8, 4]}
+    first = {**recipe.read_recipe("burden-encoder"), **small, "network": {**network, "markers": 1}, "batch": 3}
+    encoder = train.load_file(train.train(first, tmp_path, torch.device("cpu")) / "weights.safetensors")
+    second = {**recipe.read_recipe("burden"), **small, "network": network, "batch": 5, "learning_rate": 0.0}
+    trained = train.load_file(train.train(second, tmp_path, torch.device("cpu")) / "weights.safetensors")
+    kept = [name for name in encoder if name.startswith("encoder.") and "running" not in name and "num_" not in name]
+    assert len(kept) > 100
+    assert all(torch.allclose(encoder[name], trained[name]) for name in kept)

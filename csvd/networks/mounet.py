@@ -1,0 +1,128 @@
+"""MO-UNet: one EfficientNet encoder and a decoder with scSE attention for every marker (Front Neurol 2025, 1540923).
+
+The encoder is MONAI's EfficientNet (Apache-2.0; Tan and Le, ICML 2019), the decoder steps are those of a U-Net with
+concurrent spatial and channel squeeze-and-excitation before and after the two convolutions (Roy et al., MICCAI 2018).
+Where we leave the paper: EfficientNet-b0 and narrower decoders instead of b3 and 256 to 16 channels, so that all
+weights fit into 16 MB; and the decoder is chosen by the caller, by name, where the published code reads a mark that is
+painted into the corner of the picture.
+
+MONAI takes seconds to load and few networks need it, so it is imported when this one is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+ENCODER = "efficientnet-b0"
+ENCODER_CHANNELS = (16, 24, 40, 112, 320)  # at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
+RARE = -4.0  # bias of an untrained head: a marker is in few pixels, and learning starts from there (Lin et al., 2017)
+REDUCTION = 16  # of the channel gate, as in segmentation_models.pytorch
+
+
+class ScSE(nn.Module):
+    """Channels weighed by a gate, plus pixels weighed by a gate (Roy et al., MICCAI 2018)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        hidden = max(channels // REDUCTION, 2)
+        self.channel = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, hidden, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, channels, 1),
+            nn.Sigmoid(),
+        )
+        self.spatial = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (self.channel(x) + self.spatial(x))
+
+
+class DecoderStep(nn.Module):
+    """Twice the size: (B, C, H, W) and a skip (B, C_skip, 2H, 2W), or none, -> (B, C_out, 2H, 2W)."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
+        super().__init__()
+        joined = in_channels + skip_channels
+        self.before = ScSE(joined)
+        layers: list[nn.Module] = []
+        for channels in (joined, out_channels):
+            layers += [
+                nn.Conv2d(channels, out_channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(inplace=True),
+            ]
+        self.convolutions = nn.Sequential(*layers)
+        self.after = ScSE(out_channels)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        return self.after(self.convolutions(self.before(x)))
+
+
+class Decoder(nn.Module):
+    """From the encoder's features, finest first, to logits (B, out_channels, H, W)."""
+
+    def __init__(self, channels: Sequence[int], out_channels: int):
+        super().__init__()
+        skips = (*ENCODER_CHANNELS[-2::-1], 0)
+        inputs = (ENCODER_CHANNELS[-1], *channels[:-1])
+        self.steps = nn.ModuleList(DecoderStep(*sizes) for sizes in zip(inputs, skips, channels, strict=True))
+        self.head = nn.Conv2d(channels[-1], out_channels, 3, padding=1)
+        nn.init.constant_(self.head.bias, RARE)
+
+    def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        x, skips = features[-1], (*features[-2::-1], None)
+        for step, skip in zip(self.steps, skips, strict=True):
+            x = step(x, skip)
+        return self.head(x)
+
+
+class MOUNet(nn.Module):
+    """One encoder, one decoder for every marker.
+
+    Parameters
+    ----------
+    in_channels
+        Input sequences per picture; one in MO-UNet.
+    markers
+        How many decoders there are.
+    channels
+        Of the five steps of every decoder, the coarsest first.
+
+    ``forward`` maps (B, in_channels, H, W) and the numbers of the decoders to run to logits (B, decoders, H, W); all
+    run when none is named. H and W are multiples of ``STRIDE``. The encoder runs once whatever is asked for.
+    Raises ModuleNotFoundError where MONAI is not installed.
+    """
+
+    STRIDE = 32
+
+    def __init__(self, in_channels: int, markers: int, channels: Sequence[int]):
+        from monai.networks.nets import EfficientNetBNFeatures
+
+        super().__init__()
+        self.encoder = EfficientNetBNFeatures(ENCODER, pretrained=False, in_channels=in_channels, adv_prop=False)
+        for unused in ("_conv_head", "_bn1", "_fc"):  # of the classifier
+            setattr(self.encoder, unused, nn.Identity())
+        self.decoders = nn.ModuleList(Decoder(channels, 1) for _ in range(markers))
+
+    def forward(self, x: torch.Tensor, decoders: Sequence[int] | None = None) -> torch.Tensor:
+        features = self.encoder(x)
+        chosen = range(len(self.decoders)) if decoders is None else decoders
+        return torch.cat([self.decoders[number](features) for number in chosen], dim=1)
+
+    def routed(self, x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Logits (B, markers, H, W) of a batch of mixed sequences; 0 where ``wanted``, (B, markers) bool, is not."""
+        features = self.encoder(x)
+        logits = x.new_zeros(len(x), len(self.decoders), *x.shape[2:])
+        for number, decoder in enumerate(self.decoders):
+            rows = wanted[:, number]
+            if rows.any():
+                logits[rows, number] = decoder([level[rows] for level in features])[:, 0].to(logits.dtype)
+        return logits

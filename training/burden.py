@@ -1,0 +1,326 @@
+"""Synthetic FLAIR, T1 and SWI of one patient with the four markers of cerebral small vessel disease, and their mimics.
+
+White matter hyperintensities grow as in ``synthesis.py``. Microbleeds are round voids on SWI, lacunes are cavities of 3
+to 15 mm, perivascular spaces are tubes narrower than 3 mm (STRIVE-2). What looks like them is drawn and is no target:
+veins of all directions, calcified plexus, pineal body and pallidum, air beside the skull base and dark sulci on SWI;
+sulci, ventricle edges and perivascular spaces for lacunes; dark lesions and infarcts on T1. Shapes, depths and
+frequencies are choices where no source is named, as no published settings exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from csvd.image import Image
+
+from .heads import CODE, STEP_MM, Head
+from .patients import Patient, PatientGenerator, Stack, together, whole_height
+from .sample import by_slice
+from .synthesis import UNKNOWN, Settings, Slab, blur, sample
+
+SEQUENCES = {"flair": ("wmh",), "swi": ("microbleed",), "t1": ("lacune", "perivascular")}
+MARKERS = tuple(marker for markers in SEQUENCES.values() for marker in markers)
+# Regions by MARS as far as the label maps tell them; a microbleed is lobar more often than deep or infratentorial.
+BASAL_GANGLIA = [CODE[t] for t in ("putamen", "pallidum", "caudate")]
+DEEP_GREY = [*BASAL_GANGLIA, CODE["thalamus"]]
+INFRATENTORIAL = [CODE[t] for t in ("brain_stem", "cerebellar_white_matter", "cerebellar_cortex")]
+SUPRATENTORIAL_WHITE = [CODE["white_matter"], CODE["lesion"]]
+OUTLINE = 0.5  # share of a voxel from which it belongs to a marker
+
+
+@dataclass(frozen=True)
+class BurdenSettings(Settings):
+    """Slices of the three sequences; pixels fine enough for a microbleed of 2 mm."""
+
+    shape: tuple[int, int] = (224, 288)
+    pixel_mm: float = 0.75
+    cortex: tuple[float, float] = (1.08, 1.55)
+    target_fraction: float = 0.42
+    flair_mm: tuple[float, float] = (1.0, 6.0)  # slice thickness
+    swi_mm: tuple[float, float] = (1.0, 3.0)
+    t1_mm: tuple[float, float] = (0.8, 2.0)
+    none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Share of every point that is of each marker, and its depth in an infarct in mm: (N,) each."""
+
+    wmh: torch.Tensor
+    microbleed: torch.Tensor
+    lacune: torch.Tensor
+    perivascular: torch.Tensor
+    infarct: torch.Tensor
+
+    def __iter__(self):
+        return iter(vars(self).values())
+
+
+@dataclass(frozen=True)
+class Sequence3D:
+    """One synthetic scan, int16 voxels, its true markers and brain as bool, all on one grid."""
+
+    image: Image
+    truth: dict[str, Image]
+    brain: Image
+
+
+class BurdenGenerator(PatientGenerator):
+    """Draws slices of one sequence with its markers, and whole patients with all three sequences."""
+
+    def __init__(self, heads, shapes, shape_box, settings: BurdenSettings, seed: int, device="cpu", scans=()):
+        super().__init__(heads, shapes, shape_box, settings, seed, device, scans)
+        self.is_inside = self.is_brain + self.is_csf
+        self.is_basal, self.is_deep_grey, self.is_infratentorial, self.is_hemisphere = (
+            torch.zeros_like(self.is_air).index_fill(0, torch.tensor(codes, device=self.device), 1)
+            for codes in (BASAL_GANGLIA, DEEP_GREY, INFRATENTORIAL, SUPRATENTORIAL_WHITE)
+        )
+
+    # Draws
+
+    def slice_of(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A slice of ``flair``, ``swi`` or ``t1`` as ``brain_only`` leaves it, (R, A), and its markers, (M, R, A).
+
+        Markers that this sequence does not show are ``UNKNOWN``.
+        """
+        while True:
+            settings = replace(self.settings, thickness_mm=getattr(self.settings, f"{sequence}_mm"), thin=0.0)
+            self.settings, kept = settings, self.settings
+            slab = self.lay_slab(self.is_inside, self.heads)
+            self.settings = kept
+            brain = slab.mean(self.is_brain[slab.tissue])
+            if (brain > 0.5).sum() * kept.pixel_mm**2 >= 800:
+                break
+        markers = self.grow_markers(slab, self.density(1.0))
+        image = self.acquire(slab.mean(self.signal_of(sequence)(slab, markers)))
+        targets = torch.full((len(MARKERS), *image.shape), UNKNOWN, device=self.device)
+        for name in SEQUENCES[sequence]:
+            least = kept.target_fraction if name == "wmh" else OUTLINE
+            targets[MARKERS.index(name)] = (slab.mean(getattr(markers, name)) > least).float()
+        return self.brain_only(image, brain), targets
+
+    def torn_slice(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A slice with holes and its whole, two (R, A): an encoder that can mend it has learned what heads look like.
+
+        Half of all squares of 16 pixels are blank, as in masked auto-encoders (He et al., CVPR 2022), which blank more.
+        """
+        whole, _ = self.slice_of(sequence)
+        squares = torch.from_numpy(self.rng.random((1, 1, *(n // 16 for n in whole.shape))) < 0.5).float()
+        holes = F.interpolate(squares.to(self.device), size=whole.shape, mode="nearest")[0, 0]
+        return whole * (1 - holes), whole
+
+    def patient_scans(self, head: Head, stacks: dict[str, Stack], density: float = 4.0) -> dict[str, Sequence3D]:
+        """FLAIR, T1 and SWI of one patient, each with its own slices, and lain down anew for each but the first.
+
+        ``density`` is how many times a slice's markers the whole head has.
+        """
+        patient: Patient = self.draw_patient(head, 0.0, whole_height(head))
+        moves = [np.eye(4)] + [np.linalg.inv(self.draw_move() @ np.eye(4)) for _ in list(stacks)[1:]]
+        slabs = [self.lay(patient, stack, move) for stack, move in zip(stacks.values(), moves, strict=True)]
+        counts = self.density(density)
+        drawn = together(lambda slab: self.grow_markers(slab, counts), slabs)
+        scans = {}
+        for (sequence, stack), slab, values in zip(stacks.items(), slabs, drawn, strict=True):
+            scans[sequence] = self.as_scan(sequence, slab, stack, Markers(*values))
+        return scans
+
+    # Markers
+
+    def density(self, factor: float) -> dict[str, int]:
+        """How many of each small marker are drawn; most slices of a patient hold none, some hold many."""
+        rng = self.rng
+        if rng.random() < self.settings.none:
+            return dict.fromkeys(("microbleed", "lacune", "basal", "centrum"), 0)
+        often = {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
+        return {
+            name: int(rng.poisson(mean * factor * rng.exponential())) if rng.random() < 0.75 else 0
+            for name, mean in often.items()
+        }
+
+    def grow_markers(self, slab: Slab, counts: dict[str, int]) -> Markers:
+        """All markers of a slab; where two meet, a microbleed wins over a lacune and both over the others."""
+        infarct = self.grow_infarct(slab)
+        healthy = (infarct < -4).float()
+        microbleed = self.grow_microbleeds(slab, counts["microbleed"]) * healthy
+        lacune = self.grow_lacunes(slab, counts["lacune"]) * healthy * (1 - microbleed)
+        tubes = self.grow_perivascular(slab, counts["basal"], counts["centrum"]) * healthy * (1 - microbleed)
+        wmh = self.grow_lesions(slab) * healthy * (1 - lacune)
+        return Markers(wmh, microbleed, lacune, tubes * (1 - lacune), infarct)
+
+    def centres(self, slab: Slab, home: torch.Tensor, count: int) -> torch.Tensor:
+        """``count`` points of the slab where ``home`` (N,) is more than 0, chosen by their weight: (3, count)."""
+        where = home.nonzero()[:, 0]
+        if not len(where) or not count:
+            return slab.points[:, :0]
+        pick = where[torch.from_numpy(self.rng.integers(len(where), size=count)).to(self.device)]
+        jitter = torch.from_numpy(self.rng.uniform(-0.5, 0.5, (3, count)).astype(np.float32)).to(self.device)
+        return slab.points[:, pick] + jitter
+
+    def near(self, slab: Slab, centre: torch.Tensor, reach: float) -> torch.Tensor:
+        """Indices of the points within ``reach`` mm of a centre (3,), so that small things cost little."""
+        return ((slab.points - centre[:, None]).abs() < reach).all(0).nonzero()[:, 0]
+
+    def grow_microbleeds(self, slab: Slab, count: int) -> torch.Tensor:
+        """Round bleeds of 2 to 10 mm, mostly about 3: lobar, deep and infratentorial: (N,)."""
+        tissue = slab.tissue
+        cortex = sample(slab.head.cortex_mm, slab.points).float() * STEP_MM
+        homes = [
+            self.is_hemisphere[tissue] * (cortex < 12) + (tissue == CODE["cortex"]),
+            self.is_deep_grey[tissue] + self.is_hemisphere[tissue] * (cortex > 12),
+            self.is_infratentorial[tissue],
+        ]
+        depth = torch.full(tissue.shape, -9.0, device=self.device)
+        for region in self.rng.choice(3, size=count, p=(0.5, 0.3, 0.2)):
+            for centre in self.centres(slab, homes[region], 1).T:
+                radius = float(np.clip(np.exp(self.rng.normal(np.log(3.0), 0.4)), 2, 10)) / 2
+                here = self.near(slab, centre, 1.5 * radius + 2)
+                axes = torch.from_numpy(self.rng.uniform(0.85, 1.2, (3, 1)).astype(np.float32)).to(self.device)
+                away = ((slab.points[:, here] - centre[:, None]) * axes).norm(dim=0)
+                depth[here] = torch.maximum(depth[here], radius - away)
+        return torch.sigmoid(depth / self.uniform(0.12, 0.3))
+
+    def grow_lacunes(self, slab: Slab, count: int) -> torch.Tensor:
+        """Cavities of 3 to 15 mm, ovoid and a little ragged, where perforating arteries end: (N,)."""
+        tissue = slab.tissue
+        cortex = sample(slab.head.cortex_mm, slab.points).float() * STEP_MM
+        deep_white = self.is_hemisphere[tissue] * (cortex > 6)
+        home = self.is_deep_grey[tissue] + deep_white + (tissue == CODE["brain_stem"])
+        ragged = 1 + self.uniform(0.05, 0.25) * self.noise(slab.points, self.uniform(2, 4), self.rng)
+        depth = torch.full(tissue.shape, -9.0, device=self.device)
+        for centre in self.centres(slab, home, count).T:
+            radius = float(np.clip(np.exp(self.rng.normal(np.log(6.0), 0.4)), 3.2, 15)) / 2
+            here = self.near(slab, centre, 2 * radius + 2)
+            away = self.turned(slab.points[:, here] - centre[:, None], self.rng.uniform(0.7, 1.35, 3)).norm(dim=0)
+            depth[here] = torch.maximum(depth[here], radius * ragged[here] - away)
+        return torch.sigmoid(depth / self.uniform(0.15, 0.4)) * self.is_brain[tissue]
+
+    def turned(self, offsets: torch.Tensor, stretch: np.ndarray) -> torch.Tensor:
+        """Offsets (3, N) seen along random axes, each multiplied by its ``stretch``."""
+        axes, _ = np.linalg.qr(self.rng.standard_normal((3, 3)))
+        return torch.from_numpy((np.diag(stretch) @ axes).astype(np.float32)).to(self.device) @ offsets
+
+    def grow_perivascular(self, slab: Slab, basal: int, centrum: int) -> torch.Tensor:
+        """Tubes: in the basal ganglia rising from the base, in the centrum semiovale radial to the ventricles: (N,)."""
+        tissue, head = slab.tissue, slab.head
+        cortex = sample(head.cortex_mm, slab.points).float() * STEP_MM
+        homes = ((self.is_basal[tissue], basal), (self.is_hemisphere[tissue] * (cortex > 3), centrum))
+        depth = torch.full(tissue.shape, -9.0, device=self.device)
+        thick = float(np.exp(self.rng.normal(0, 0.15)))  # of all tubes of one patient
+        for (home, count), rising in zip(homes, (True, False), strict=True):
+            for centre in self.centres(slab, home, count).T:
+                along = np.array([0, 0, 1.0]) if rising else self.outwards(head, centre)
+                self.draw_tube(slab, depth, centre, along, self.uniform(3, 20) / 2, thick)
+        return torch.sigmoid(depth / 0.15) * (self.is_hemisphere + self.is_deep_grey)[tissue].clamp(max=1)
+
+    def outwards(self, head: Head, centre: torch.Tensor) -> np.ndarray:
+        """Direction from the middle of the ventricles' body to a point, mostly within the axial plane."""
+        away = (centre.cpu() - head.centre).numpy() * [1, 0.6, 0.5]
+        return away / max(float(np.linalg.norm(away)), 1e-3)
+
+    def draw_tube(
+        self, slab: Slab, depth: torch.Tensor, centre: torch.Tensor, along: np.ndarray, half_mm: float, thick: float
+    ) -> None:
+        """Raise ``depth`` (mm inside, (N,)) by a bent tube of .8 to 2.8 mm width around ``centre``."""
+        along = along + self.rng.normal(0, 0.3, 3)
+        along = torch.from_numpy((along / np.linalg.norm(along)).astype(np.float32)).to(self.device)
+        radius = float(np.clip(np.exp(self.rng.normal(np.log(1.5), 0.3)) * thick, 0.8, 2.8)) / 2
+        bend = torch.from_numpy(self.rng.normal(0, 0.08, 3).astype(np.float32)).to(self.device)
+        here = self.near(slab, centre, half_mm + radius + 2)
+        offset = slab.points[:, here] - centre[:, None]
+        position = along @ offset
+        ends = (position.abs() - half_mm).clamp(min=0)
+        inside = position.clamp(-half_mm, half_mm)
+        across = offset - along[:, None] * position - bend[:, None] * (inside**2 / half_mm)
+        depth[here] = torch.maximum(depth[here], radius - (across.norm(dim=0) ** 2 + ends**2).sqrt())
+
+    def veins(self, slab: Slab, radius_mm: float, length_mm: float) -> torch.Tensor:
+        """Share of each point that is a vein: curves of all directions where two random fields are 0: (N,)."""
+        two = [self.noise(slab.points, length_mm, self.rng) for _ in range(2)]
+        away = length_mm * (two[0] ** 2 + two[1] ** 2).sqrt()
+        return torch.sigmoid((radius_mm - away) / 0.3)
+
+    # Signals
+
+    def signal_of(self, sequence: str):
+        return {"flair": self.burden_flair, "swi": self.swi, "t1": self.t1}[sequence]
+
+    def burden_flair(self, slab: Slab, markers: Markers) -> torch.Tensor:
+        """FLAIR, white matter at 1: lacunes are dark, most with a bright rim of 1 to 2 mm (STRIVE-2): (N,)."""
+        u = self.uniform
+        image = self.show_infarct(self.flair_signal(slab, markers.wmh), markers.infarct)
+        rim = torch.stack([blur(plane, u(0.8, 1.6) / self.settings.pixel_mm) for plane in slab.fill(markers.lacune)])
+        rim = (2 * rim[slab.keep]).clamp(max=1) * (1 - markers.lacune) * self.is_brain[slab.tissue]
+        image = image * (1 + (self.rng.random() < 0.7) * u(0.1, 0.5) * rim)
+        image = image * (1 - markers.lacune) + markers.lacune * u(0.15, 0.6)
+        image = image * (1 - markers.perivascular * u(0, 0.6))
+        return image * (1 - markers.microbleed * u(0, 0.4))
+
+    def t1(self, slab: Slab, markers: Markers) -> torch.Tensor:
+        """T1, fluid dark: (N,). Lesions are a little dark, lacunes and perivascular spaces as dark as fluid can be."""
+        u = self.uniform
+        image = self.any_signal(slab, markers.wmh, "t1")
+        fluid = u(0.1, 0.35)
+        inside = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[slab.tissue]
+        image = image * (1 - inside) + inside * u(0.2, 0.7)
+        image = image * (1 - markers.lacune) + markers.lacune * fluid * u(0.8, 1.6)
+        image = image + markers.perivascular * u(0.6, 1.0) * (fluid - image)
+        return image * (1 - markers.microbleed * u(0, 0.5))
+
+    def swi(self, slab: Slab, markers: Markers) -> torch.Tensor:
+        """Susceptibility-weighted magnitude with its veins, iron, calcium and air: (N,)."""
+        rng, u, points, tissue = self.rng, self.uniform, slab.points, slab.tissue
+        image = self.any_signal(slab, markers.wmh, "t2star")
+        level = image[self.is_brain[tissue] > 0].median()
+        fluid = (self.is_csf + self.is_fluid)[tissue].clamp(max=1)
+        image = image * (1 - (tissue == CODE["pallidum"]) * u(0, 0.6)) * (1 - (tissue == CODE["putamen"]) * u(0, 0.35))
+        image = image + markers.lacune * (u(0.5, 1.8) * level - image)
+        image = image + markers.perivascular * u(0, 0.6) * (u(0.9, 1.6) * level - image)
+        cavity = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[tissue]
+        image = image + cavity * (u(0.5, 1.6) * level - image)
+        for radius, length, home in (
+            (u(0.3, 1.0), u(5, 9), self.is_brain[tissue]),
+            (u(0.6, 1.6), u(7, 12), fluid + (tissue == CODE["cortex"])),
+        ):
+            for _ in range(int(rng.integers(0, 4))):
+                image = image * (1 - self.veins(slab, radius, length) * home.clamp(max=1) * u(0.3, 0.9))
+        if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
+            depth = torch.full(tissue.shape, -9.0, device=self.device)
+            ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
+            for centre in self.centres(slab, self.is_hemisphere[tissue] * (ventricle < 18), int(rng.integers(3, 40))).T:
+                self.draw_tube(slab, depth, centre, self.outwards(slab.head, centre), u(5, 20) / 2, u(0.45, 0.8))
+            image = image * (1 - torch.sigmoid(depth / 0.2) * self.is_brain[tissue] * u(0.2, 0.8))
+        for name, often in (("choroid_plexus", 0.6), ("pallidum", 0.3), ("csf", 0.5)):  # calcium, and sulci
+            if rng.random() < often:
+                fleck = torch.sigmoid(6 * (self.noise(points, u(1.2, 3.0), rng) - u(0.4, 1.8)))
+                image = image * (1 - (tissue == CODE[name]) * fleck * u(0.4, 1.0))
+        if rng.random() < 0.6:  # air beside the base of the skull takes the signal of what lies on it
+            low = slab.head.brain_box[2][0]
+            lost = torch.sigmoid(2 * (self.noise(points, u(8, 16), rng) - u(0.2, 1.5)))
+            image = image * (1 - lost * torch.sigmoid((low + u(10, 40) - points[2]) / 4) * u(0.5, 1.0))
+        halo = torch.stack([blur(plane, 1.2 / self.settings.pixel_mm) for plane in slab.fill(markers.microbleed)])
+        image = image * (1 + u(0, 0.3) * halo[slab.keep] * (1 - markers.microbleed))  # the lobe beside a dipole
+        return (image * (1 - markers.microbleed * u(0.5, 0.95))).clamp(min=0)
+
+    # Whole scans
+
+    def as_scan(self, sequence: str, slab: Slab, stack: Stack, markers: Markers) -> Sequence3D:
+        kept, self.settings = self.settings, replace(self.settings, pixel_mm=stack.pixel_mm)
+        signal = self.signal_of(sequence)(slab, markers)
+        scanner = int(self.rng.integers(2**31))
+        slices = []
+        for plane in by_slice(slab, signal, stack.shape[2]):
+            self.rng = np.random.default_rng(scanner)  # one scanner for all slices; the noise itself goes on
+            slices.append(self.acquire(plane).cpu().numpy())
+        self.settings = kept
+        voxels = np.rint(np.stack(slices, 2) * 300).clip(0, 32767).astype(np.int16)
+        shares = {name: getattr(markers, name) for name in MARKERS} | {"brain": self.is_brain[slab.tissue]}
+        masks = {
+            name: Image(by_slice(slab, values, stack.shape[2]).permute(1, 2, 0).cpu().numpy() > OUTLINE, stack.affine)
+            for name, values in shares.items()
+        }
+        brain = masks.pop("brain")
+        return Sequence3D(Image(voxels, stack.affine), masks, brain)
