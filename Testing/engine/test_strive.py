@@ -86,7 +86,7 @@ def test_a_bar_of_voxels_by_hand():
     assert bar.longest_mm == pytest.approx(6 * np.sqrt(20 / 12))
     assert bar.shortest_mm == pytest.approx(2 * np.sqrt(20 / 12))
     assert bar.centroid_mm == pytest.approx((3.5, 3.75, 6))
-    assert (bar.inferior_mm, bar.superior_mm) == pytest.approx((5, 7))
+    assert (bar.inferior_mm, bar.superior_mm) == pytest.approx((6, 6))  # one slice, by its centre
     (space,) = find(PERIVASCULAR_SPACE, mask, affine)
     assert space.longest_mm == pytest.approx(6)  # a tube's length is that of a rod
     assert space.shortest_mm == pytest.approx(2 * np.sqrt(16 / 12))
@@ -153,8 +153,17 @@ def test_region_and_hemisphere_are_those_of_most_voxels_and_of_the_centre():
     first, second = find(MICROBLEED, mask, np.eye(4), regions=regions, midplane=(1, 0, 0, 4.5))
     assert (first.region, first.hemisphere) == ("deep", "left")
     assert (second.region, second.hemisphere) == ("", "right"), "in no region"
+    assert "under 2 mm" in second.reason
     (unplaced, _) = find(MICROBLEED, mask, np.eye(4))
     assert (unplaced.region, unplaced.hemisphere) == ("", "")
+
+
+def test_a_microbleed_outside_the_brain_is_none():
+    mask, affine = box((8, 8, 8), (2, 5), (2, 5), (2, 5))
+    nowhere = Regions(np.zeros(mask.shape, np.uint8), ("", "lobar"))
+    (bleed,), (lacune,) = (find(marker, mask, affine, regions=nowhere) for marker in (MICROBLEED, LACUNE))
+    assert (bleed.accepted, bleed.reason) == (False, "outside the brain")
+    assert (lacune.accepted, lacune.reason) == (None, "")
 
 
 # What passes

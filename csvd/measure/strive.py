@@ -67,9 +67,9 @@ DEFINITIONS = {
 class Candidate:
     """One candidate of a marker.
 
-    ``id`` counts from 1 by falling volume. ``centroid_mm`` is in world RAS mm, and from ``inferior_mm`` to
-    ``superior_mm`` it reaches, outer voxel faces included. The three lengths are those of the module's head, of the
-    widest slice alone where ``in_plane``. ``region`` is where most of its voxels lie that have one, ``hemisphere``
+    ``id`` counts from 1 by falling volume. ``centroid_mm`` is in world RAS mm; ``inferior_mm`` and ``superior_mm`` are
+    the heights of the centres of its lowest and highest voxels. The three lengths are those of the module's head, of
+    the widest slice alone where ``in_plane``. ``region`` is where most of its voxels lie that have one, ``hemisphere``
     "left" or "right"; both are empty when unknown. ``accepted`` is a reader's word, ``None`` before it was given; a
     candidate with a ``reason`` against it starts as not accepted.
     """
@@ -128,17 +128,20 @@ def find_candidates(
     in_plane = bool(spacing_mm[axis] >= THICK_MM)
     diameter_mm, longest_mm, shortest_mm = _lengths(clusters, affine, in_plane, definition.tube)
     centroid_mm = clusters.centroids() @ affine[:3, :3].T + affine[:3, 3]
-    superior_mm = np.stack(clusters.index, 1) @ affine[2, :3] + affine[2, 3]
-    half_mm = np.abs(affine[2, :3]).sum() / 2
+    height_mm = np.stack(clusters.index, 1) @ affine[2, :3] + affine[2, 3]
+    inferior_mm, superior_mm = clusters.smallest(height_mm), clusters.largest(height_mm)
     p = probability[clusters.index]
     mean_probability, max_probability = clusters.mean(p), clusters.largest(p)
-    inferior_mm, superior_mm = clusters.smallest(superior_mm) - half_mm, clusters.largest(superior_mm) + half_mm
     places = [""] * clusters.count if regions is None else _regions(clusters, regions)
     sides = [""] * clusters.count if midplane is None else hemispheres_of(centroid_mm, midplane)
 
     found = []
     for rank, n in enumerate(np.argsort(-volume_mm3, kind="stable"), start=1):
         reason = definition.reason(diameter_mm[n], longest_mm[n], shortest_mm[n])
+        if reason and in_plane:
+            reason += " (in the slice)"
+        elif not reason and marker == MICROBLEED and regions is not None and not places[n]:
+            reason = "outside the brain"
         found.append(
             Candidate(
                 id=rank,
@@ -156,7 +159,7 @@ def find_candidates(
                 mean_probability=float(mean_probability[n]),
                 max_probability=float(max_probability[n]),
                 accepted=False if reason else None,
-                reason=f"{reason} (in the slice)" if reason and in_plane else reason,
+                reason=reason,
             )
         )
     return found
