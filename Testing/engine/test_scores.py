@@ -94,7 +94,7 @@ def test_the_scores_reach_their_ends():
 def test_microbleeds_of_all_regions_count_in_the_total_and_the_lobar_alone_in_the_caa_score():
     inputs = replace(ZERO, microbleeds_deep=2, microbleeds_brain_stem=1, microbleeds_cerebellum=2)
     scores = measure_scores(inputs)
-    assert (scores["microbleed_count"].value, scores["microbleed_pattern"].value) == (5, "deep")
+    assert (inputs.microbleeds, scores["microbleed_pattern"].value) == (5, "deep")
     assert [scores[name].value for name in ("svd_score", "amended_svd_score", "caa_svd_score")] == [1, 2, 0]
 
 
@@ -161,13 +161,13 @@ def test_nothing_known_is_the_whole_range_and_never_zero():
     assert scores["svd_score"].value == "0-4 (WMH, lacunes, microbleeds, perivascular spaces missing)"
     assert scores["amended_svd_score"].value.startswith("0-6 (")
     unknown = (
-        "microbleed_count",
         "microbleed_pattern",
         "pvs_grade_basal_ganglia",
         "pvs_grade_midbrain",
         "input_lacunes",
     )
-    assert [scores[name].value for name in unknown] == [None] * 5
+    assert [scores[name].value for name in unknown] == [None] * 4
+    assert ScoreInputs().microbleeds is None
 
 
 def test_the_caa_score_is_withheld_without_superficial_siderosis_and_says_why():

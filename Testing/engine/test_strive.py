@@ -1,5 +1,7 @@
 """Candidates of small markers: how they are measured, and which of them STRIVE-2 lets pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantoms import OBLIQUE, oriented_affine, world
@@ -12,6 +14,7 @@ from csvd.measure.strive import (
     MICROBLEED,
     PERIVASCULAR_SPACE,
     find_candidates,
+    measure_candidates,
 )
 
 SPACINGS = [(0.5, 0.5, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 1.0), (0.7, 0.7, 2.0)]
@@ -225,6 +228,42 @@ def test_what_a_ball_of_each_size_can_be(diameter, markers):
     points, affine = grid((0.5, 0.5, 0.5))
     mask = (points**2).sum(0) <= (diameter / 2) ** 2
     assert {marker for marker in DEFINITIONS if find(marker, mask, affine)[0].counts} == markers
+
+
+# What is measured on all of them
+
+
+def test_counts_volumes_and_sizes_are_those_of_the_candidates_that_count():
+    mask = np.zeros((30, 12, 12), bool)
+    mask[2:5, 2:5, 2:5] = mask[10:14, 2:6, 2:6] = mask[20:22, 2:4, 2:4] = True
+    mask[27, 2, 2] = True  # under 2 mm
+    labels = np.ones(mask.shape, np.uint8)
+    labels[9:15] = 2
+    bleeds = find(MICROBLEED, mask, np.eye(4), regions=Regions(labels, ("", "lobar", "deep")))
+    bleeds[2] = replace(bleeds[2], accepted=False)
+    values = {name: m.value for name, m in measure_candidates(MICROBLEED, bleeds).items()}
+    assert values["microbleed_count"] == 2
+    assert values["microbleed_volume"] == pytest.approx((27 + 64) / 1000)
+    assert values["microbleed_diameter"] == pytest.approx(np.cbrt(6 * 64 / np.pi))
+    assert (values["microbleed_count_lobar"], values["microbleed_count_deep"]) == (1, 1)
+    assert values["microbleed_count_brain_stem"] == 0
+
+
+@pytest.mark.parametrize("marker", DEFINITIONS)
+def test_no_candidate_is_0_and_a_missing_sequence_is_none(marker):
+    none, missing = measure_candidates(marker, []), measure_candidates(marker, None)
+    assert {m.value for m in none.values()} == {0}
+    assert {m.value for m in missing.values()} == {None}
+    assert f"{marker}_count" in none
+    assert all(m.source for m in none.values())
+
+
+def test_the_rule_is_told_with_its_limits_and_says_when_only_the_slice_was_measured():
+    mask, affine = box((6, 6, 3), (2, 5), (2, 5), (1, 2), spacing_mm=(1, 1, 6))
+    (count, *_) = measure_candidates(LACUNE, find(LACUNE, mask, affine)).values()
+    assert "3 mm or more in diameter and 15 mm or less long" in count.source
+    assert "within the slice" in count.source
+    assert "within the slice" not in measure_candidates(LACUNE, [])["lacune_count"].source
 
 
 # Wrong input

@@ -224,7 +224,6 @@ def measure_scores(
         for name, title in TITLES.items()
     ]
     measured += [
-        Measurement("microbleed_count", "Microbleeds", inputs.microbleeds, "", "All regions together"),
         Measurement("microbleed_pattern", "Microbleeds, pattern", inputs.microbleed_pattern, "", _PATTERN_RULE),
         *_potter(inputs),
         _measurement("wmh_points", "WMH points (0-2)", (WMH_POINTS,), inputs, _WMH_RULE),

@@ -19,8 +19,16 @@ import numpy as np
 
 from csvd.measure.clusters import Clusters
 from csvd.measure.hemispheres import hemispheres_of
+from csvd.measure.lesions import MM3_PER_ML
+from csvd.measure.measurement import Measurement
 from csvd.measure.reference import Cutoff, cutoff
-from csvd.measure.regions import Regions
+from csvd.measure.regions import (
+    MICROBLEED_REGIONS,
+    MICROBLEED_RULE,
+    PERIVASCULAR_REGIONS,
+    PERIVASCULAR_RULE,
+    Regions,
+)
 from csvd.measure.slices import slice_axis
 
 MICROBLEED, LACUNE, PERIVASCULAR_SPACE = "microbleed", "lacune", "perivascular_space"
@@ -36,10 +44,23 @@ class Definition:
     the shortest axis from above (mm, end excluded), ``elongation`` the longest over the shortest axis (end included).
     """
 
+    title: str
     size: Cutoff | None = None
     width: Cutoff | None = None
     elongation: Cutoff | None = None
     tube: bool = False
+
+    @property
+    def rule(self) -> str:
+        """All of this in one line, with the source."""
+        words = ["26-connected clusters"]
+        if self.size:
+            words.append(f"{self.size.value[0]:g} mm or more in diameter and {self.size.value[1]:g} mm or less long")
+        if self.width:
+            words.append(f"under {self.width.value:g} mm wide")
+        if self.elongation:
+            words.append(f"at most {self.elongation.value:g} times as long as wide (a choice)")
+        return f"{', '.join(words)}. {(self.size or self.width).source}"
 
     def reason(self, diameter_mm: float, longest_mm: float, shortest_mm: float) -> str:
         """Why a candidate of these sizes is not the marker, in a few words; empty where it is."""
@@ -57,9 +78,14 @@ class Definition:
 
 
 DEFINITIONS = {
-    MICROBLEED: Definition(size=cutoff("microbleed_size"), elongation=ROUND),
-    LACUNE: Definition(size=cutoff("lacune_size"), elongation=ROUND),
-    PERIVASCULAR_SPACE: Definition(width=cutoff("perivascular_width"), tube=True),
+    MICROBLEED: Definition("Microbleeds", size=cutoff("microbleed_size"), elongation=ROUND),
+    LACUNE: Definition("Lacunes", size=cutoff("lacune_size"), elongation=ROUND),
+    PERIVASCULAR_SPACE: Definition("Perivascular spaces", width=cutoff("perivascular_width"), tube=True),
+}
+_PLACES = {
+    MICROBLEED: (MICROBLEED_REGIONS, MICROBLEED_RULE),
+    LACUNE: (MICROBLEED_REGIONS, MICROBLEED_RULE),
+    PERIVASCULAR_SPACE: (PERIVASCULAR_REGIONS, PERIVASCULAR_RULE),
 }
 
 
@@ -163,6 +189,32 @@ def find_candidates(
             )
         )
     return found
+
+
+def measure_candidates(marker: str, candidates: Sequence[Candidate] | None) -> dict[str, Measurement]:
+    """Return count, volume, largest diameter and counts by region of a marker, of the candidates that count, by name.
+
+    ``None`` for the candidates says that the marker's sequence is missing: then every value is ``None``.
+    """
+    definition, (regions, places) = DEFINITIONS[marker], _PLACES[marker]
+    rule = definition.rule
+    if candidates and candidates[0].in_plane:
+        rule += f". Measured within the slice, since slices are {THICK_MM:g} mm or more apart"
+    counting = [candidate for candidate in candidates or () if candidate.counts]
+    rows = [
+        ("count", "", len(counting), "", rule),
+        ("volume", ", volume", sum(candidate.volume_mm3 for candidate in counting) / MM3_PER_ML, "mL", rule),
+        ("diameter", ", largest diameter", max((c.diameter_mm for c in counting), default=0.0), "mm", rule),
+    ]
+    for region in filter(None, regions):
+        count = sum(candidate.region == region for candidate in counting)
+        rows.append((f"count_{region.replace(' ', '_')}", f", {region}", count, "", places))
+    return {
+        f"{marker}_{name}": Measurement(
+            f"{marker}_{name}", definition.title + what, None if candidates is None else value, unit, source
+        )
+        for name, what, value, unit, source in rows
+    }
 
 
 def _lengths(clusters: Clusters, affine: np.ndarray, in_plane: bool, tube: bool) -> tuple[np.ndarray, ...]:
