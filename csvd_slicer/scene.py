@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "csvd."  # before the name of a member: the role of a node reference
 SCAN = REFERENCE + "flair"  # the role of the scan, also of a CT: so it is called in scenes that were saved
+COMPARISON = REFERENCE + "comparison"  # the role of what another scan showed; see `comparison`
 # Class and name of each member; names follow the scan's.
 MEMBERS = {
     "segmentation": ("vtkMRMLSegmentationNode", "{marker}"),
@@ -68,9 +69,15 @@ class Family:
         return marker_of(self.segmentation)
 
     @property
+    def comparison(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The lesions of another scan of the same patient on the voxels of this one, after a comparison."""
+        return self.segmentation.GetNodeReference(COMPARISON)
+
+    @property
     def made(self) -> list[slicer.vtkMRMLNode]:
         """Every node but the scan, those that somebody removed left out."""
-        return [node for name in MEMBERS if (node := getattr(self, name)) is not None]
+        nodes = [getattr(self, name) for name in MEMBERS]
+        return [node for node in (*nodes, self.comparison) if node is not None]
 
 
 def families(scene: slicer.vtkMRMLScene, marker: Marker | None = None) -> Iterator[Family]:
@@ -216,11 +223,11 @@ def _complete(scan: slicer.vtkMRMLScalarVolumeNode, nodes: Family | None, marker
             else:
                 head.SetNodeReferenceID(REFERENCE + name, node.GetID())
     complete = Family.of(head)
-    _place(complete, made)
+    place(complete, made)
     return complete
 
 
-def _place(nodes: Family, made: list[slicer.vtkMRMLNode]) -> None:
+def place(nodes: Family, made: list[slicer.vtkMRMLNode]) -> None:
     """Put new nodes into the family's folder, which a new family gets beside the scan; a reader may move them on."""
     hierarchy = nodes.scan.GetScene().GetSubjectHierarchyNode()
     folder = _folder(nodes)

@@ -681,46 +681,6 @@ def test_every_model_for_wmh_can_be_chosen_and_brings_its_own_packages(more_mode
     assert slicer.packaging.calls == [("pip_ensure", {"requirements": ["monai>=1.6.1"], "requester": "WMHSegmenter"})]
 
 
-def test_every_control_has_a_tooltip(ui):
-    controls = (
-        *("QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QTableWidget", "QProgressBar", "QPlainTextEdit"),
-        *("ctkSliderWidget", "ctkCollapsibleButton", "qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"),
-    )
-    named = {name: w for name, w in vars(ui).items() if hasattr(w, "className") and w.className() in controls}
-    assert len(named) > 30
-    inner = {"Slider", "SpinBox"}  # parts of composite widgets
-    missing = [name for name, w in named.items() if not w.toolTip and not name.startswith("qt_") and name not in inner]
-    assert missing == []
-    assert ui.noticeLabel.text == "For research and teaching. Not a medical device."
-
-
-def test_cmake_lists_every_file():
-    folder = MODULE.parent
-    listed = set(re.findall(r"^  (\S+\.\w+)$", (folder / "CMakeLists.txt").read_text(), re.MULTILINE))
-    there = {
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
-    }
-    assert listed == there
-
-
-def test_the_module_file_imports_nothing_that_slicer_may_lack():
-    imports = re.findall(r"^(?:import|from) (\S+)", MODULE.read_text(), re.MULTILINE)
-    own = {name.partition(".")[0] for name in imports} - set(sys.stdlib_module_names)
-    assert own == {"slicer", "csvd", "csvd_panel"}
-
-
-def test_the_sample_is_offered(monkeypatch, widget):
-    registered = {}
-    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **entry: registered.update(entry))
-    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
-    sys.modules["WMHSegmenter"].registerSampleData()
-    assert Path(registered["uris"].removeprefix("file://")).is_file()
-    assert Path(registered["thumbnailFileName"]).is_file()
-    assert registered["fileNames"] == "synthetic_flair_5mm.nii.gz"
-
-
 def test_a_model_brings_its_threshold_until_there_is_a_result(models, tmp_path, monkeypatch, load_panel, flair):
     for model, threshold in (("one", 0.5), ("two", 0.35)):
         (tmp_path / model).mkdir()

@@ -1,5 +1,7 @@
 """Leukoaraiosis of a CT in the scene: nodes under its own words, beside those of a FLAIR, also after a reload."""
 
+from types import SimpleNamespace
+
 import headless
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from test_rendering import K, at_pixels, covers, differ, labels
 from csvd.errors import InputError
 from csvd.marker import LEUKOARAIOSIS, WMH
 from csvd.result import Result
+from csvd_slicer.comparison import agreement, show_comparison
 from csvd_slicer.maps import set_window
 from csvd_slicer.review import decide, review_items
 from csvd_slicer.scene import families, find, remove, result_from_nodes, show
@@ -133,6 +136,37 @@ def test_a_result_without_its_ct_is_refused_in_words_of_the_ct(scene, both, ct):
     nodes = next(families(scene, LEUKOARAIOSIS))
     with pytest.raises(InputError, match="The CT of CT leukoaraiosis is no longer in the scene: load the CT and"):
         result_from_nodes(nodes)
+
+
+@pytest.fixture
+def compared(both, flair):
+    """The CT's family after a comparison: of the FLAIR 5 voxels on the CT's first lesion, and 5 elsewhere."""
+    nodes = both[1]
+    mask = np.zeros((40, 50, 8), bool)
+    mask[20:22, 22:27, 3] = mask[10:12, 22:27, 3] = True
+    found = SimpleNamespace(flair_mask_on_ct=mask, volume_flair_ml=0.3, quality='It fits "well".')
+    show_comparison(nodes, found, flair)
+    return nodes
+
+
+def test_a_comparison_with_the_flair_is_kept_with_the_scene(tmp_path, compared):
+    headless.save_bundle(tmp_path / "compared.mrb")
+    nodes = next(families(headless.open_bundle(tmp_path / "compared.mrb"), LEUKOARAIOSIS))
+    found = agreement(nodes, result_from_nodes(nodes))
+    # 35 voxels of 4.8 mm3 on the CT, 20 of the FLAIR, 10 of them in both.
+    assert (found.flair, found.quality) == ("FLAIR", 'It fits "well".')
+    assert found.dice == pytest.approx(2 * 10 / 55)
+    assert found.difference_ml == pytest.approx(35 * 0.0048 - 0.3)
+
+
+def test_a_comparison_lies_in_the_folder_of_the_ct_and_goes_with_its_family(scene, compared, flair):
+    hierarchy = scene.GetSubjectHierarchyNode()
+    parents = [hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in compared.made]
+    assert len(set(parents)) == 1
+    assert compared.comparison.GetName() == "CT WMH of the FLAIR"
+    remove(compared)
+    assert scene.GetFirstNodeByName("CT WMH of the FLAIR") is None
+    assert find(flair) is not None
 
 
 def test_a_slice_of_a_ct_shows_brain_in_greys_and_leukoaraiosis_in_colour(scene, tmp_path):
