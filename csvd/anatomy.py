@@ -112,9 +112,11 @@ def find_anatomy(
     device: str = "auto",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    within: np.ndarray | None = None,
 ) -> tuple[Anatomy, list[str]]:
     """Label the anatomy of ``image`` (any sequence) and say what is doubtful.
 
+    ``within``, bool on the image's voxels, is where anatomy can be, if that is known: inside the skull of a CT.
     Raises InputError when there is no brain in it, ModelError, Cancelled.
     """
     bundle = (model if isinstance(model, Bundle) else load_bundle(model)).require("anatomy")
@@ -130,6 +132,10 @@ def find_anatomy(
         labels[where] = probability.argmax(1).transpose(1, 2, 0)
         for group, parts in groups.items():
             shares[group][where] = np.rint(probability[:, parts].sum(1) * 255).clip(0, 255).transpose(1, 2, 0)
+    if within is not None:
+        possible = resample(within, image.grid, grid)
+        labels[possible < 0.5] = names.index("background")
+        shares = {group: (share * possible).astype(np.uint8) for group, share in shares.items()}
     anatomy = Anatomy(grid, names, labels, shares, bundle.provenance)
     warnings = list(predictor.warnings)
     if anatomy.brain_ml < LEAST_BRAIN_ML:

@@ -78,8 +78,13 @@ class Bundle:
 
     @property
     def intensity(self) -> str:
-        """One of ``preprocessing.SCALINGS``."""
+        """One of ``preprocessing.SCALINGS``, or ``hounsfield`` for CT."""
         return self.card["preprocessing"].get("intensity", "brain_median")
+
+    @property
+    def slice_mm(self) -> float | None:
+        """To what thickness thinner slices of a CT are averaged; None where slices stay as they are."""
+        return self.card["preprocessing"].get("slice_mm")
 
     @property
     def skull_strip(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from csvd.errors import InputError
-from csvd.grid import Grid, world_axes
+from csvd.grid import Grid, blocks, world_axes
 from csvd.image import Image
 
 SPACING_MM = (0.2, 10.0)
@@ -60,11 +60,8 @@ def check_flair(image: Image) -> list[str]:
     Doubts about the file's header are in ``image.warnings`` and not repeated here.
     """
     name = image.source or "The image"
+    require_volume(image, name, "FLAIR")
     voxels = image.voxels
-    if voxels.ndim != 3:
-        raise InputError(f"{name} has {voxels.ndim} dimensions, not 3. Give one FLAIR volume.")
-    _require_head_sized(image.grid, name)
-    _require_grey_values(voxels, name)
     _require_mr(image, name)
     head = _Head.find(image)
     if head.volume_ml < SMALLEST_HEAD_ML:
@@ -74,15 +71,23 @@ def check_flair(image: Image) -> list[str]:
         )
     if _is_stripped_ct(voxels, head):
         raise InputError(_ct(name))
-    return [*_doubts_about_slices(image.grid), *_doubts_about_coverage(head), *_doubts_about_contrast(head)]
+    return [*doubts_about_slices(image.grid), *_doubts_about_coverage(head), *_doubts_about_contrast(head)]
 
 
-def _require_head_sized(grid: Grid, name: str) -> None:
+def require_volume(image: Image, name: str, wanted: str) -> None:
+    """Raise InputError where ``image`` cannot be a scan of a head, whatever made it; ``wanted`` is what to give."""
+    if image.voxels.ndim != 3:
+        raise InputError(f"{name} has {image.voxels.ndim} dimensions, not 3. Give one {wanted} volume.")
+    _require_head_sized(image.grid, name, wanted)
+    _require_grey_values(image.voxels, name, wanted)
+
+
+def _require_head_sized(grid: Grid, name: str, wanted: str) -> None:
     axis = grid.slice_axis
     spacing_mm, extent_mm = grid.spacing_mm, grid.extent_mm
     if grid.shape[axis] < FEWEST_SLICES:
         slices = "1 slice" if grid.shape[axis] == 1 else f"{grid.shape[axis]} slices"
-        raise InputError(f"{name} has {slices}; at least {FEWEST_SLICES} are needed. Give the whole FLAIR volume.")
+        raise InputError(f"{name} has {slices}; at least {FEWEST_SLICES} are needed. Give the whole {wanted} volume.")
     low, high = SPACING_MM
     if not all(low <= mm <= high for mm in spacing_mm):
         sizes = " x ".join(f"{mm:.3g}" for mm in spacing_mm)
@@ -96,11 +101,11 @@ def _require_head_sized(grid: Grid, name: str) -> None:
             what = "Its slices cover" if along == axis else "In plane it covers"
             raise InputError(
                 f"{name} cannot be a whole head. {what} {mm:.0f} mm, outside {low:g}-{high:g} mm: give the original, "
-                "uncropped FLAIR."
+                f"uncropped {wanted}."
             )
 
 
-def _require_grey_values(voxels: np.ndarray, name: str) -> None:
+def _require_grey_values(voxels: np.ndarray, name: str, wanted: str) -> None:
     if voxels.dtype.kind == "f":
         bad = sum(int(np.count_nonzero(~np.isfinite(voxels[:, :, k]))) for k in range(voxels.shape[2]))
         if bad:
@@ -108,12 +113,12 @@ def _require_grey_values(voxels: np.ndarray, name: str) -> None:
                 f"{name} has {bad} voxels that are not numbers (NaN or infinite). Replace them by 0 or export it again."
             )
     elif voxels.dtype.kind not in "iub":
-        raise InputError(f"{name} holds {voxels.dtype} values, not plain intensities. Export the magnitude image.")
+        raise InputError(f"{name} holds {voxels.dtype} values, not plain intensities. Export the image itself.")
     lowest, highest = voxels.min(), voxels.max()
     if lowest == highest:
         raise InputError(f"{name} is empty: every voxel is {lowest:g}. Export the scan again.")
     if _is_label_map(voxels):
-        raise InputError(f"{name} is a mask or label map, not a scan. Give the FLAIR itself.")
+        raise InputError(f"{name} is a mask or label map, not a scan. Give the {wanted} itself.")
 
 
 def _is_label_map(voxels: np.ndarray) -> bool:
@@ -198,16 +203,10 @@ class _Head:
 
 def _coarse(image: Image) -> tuple[np.ndarray, Grid]:
     """Means over blocks of voxels of about 3 mm."""
-    block = [max(1, round(WORKING_MM / mm)) for mm in image.spacing_mm]
-    n = [size // b for size, b in zip(image.voxels.shape, block, strict=True)]
-    kept = image.voxels[tuple(slice(0, m * b) for m, b in zip(n, block, strict=True))]
-    means = np.empty(n, np.float32)
-    for k in range(n[2]):
-        slab = kept[:, :, k * block[2] : (k + 1) * block[2]]
-        means[:, :, k] = slab.reshape(n[0], block[0], n[1], block[1], -1).mean((1, 3, 4), dtype=np.float32)
+    means, block = blocks(image.voxels, image.spacing_mm, WORKING_MM)
     affine = image.affine.copy()
     affine[:3, :3] *= block
-    return means, Grid(n, affine)
+    return means, Grid(means.shape, affine)
 
 
 def _otsu(values: np.ndarray) -> float:
@@ -236,7 +235,7 @@ def _largest_solid(mask: np.ndarray) -> np.ndarray:
     return solid
 
 
-def _doubts_about_slices(grid: Grid) -> list[str]:
+def doubts_about_slices(grid: Grid) -> list[str]:
     axis = grid.slice_axis
     doubts = []
     if grid.spacing_mm[axis] > THICK_SLICE_MM:

@@ -208,6 +208,21 @@ def resample(voxels: np.ndarray, source: Grid, target: Grid, order: int = 1, out
     return result
 
 
+def blocks(voxels: np.ndarray, spacing_mm: tuple[float, float, float], size_mm: float) -> tuple[np.ndarray, list[int]]:
+    """Means over blocks of about ``size_mm``, float32, and how many voxels a block has along each axis.
+
+    What does not fill a block at the end of an axis is left out.
+    """
+    block = [max(1, round(size_mm / mm)) for mm in spacing_mm]
+    n = [size // b for size, b in zip(voxels.shape, block, strict=True)]
+    kept = voxels[tuple(slice(0, m * b) for m, b in zip(n, block, strict=True))]
+    means = np.empty(n, np.float32)
+    for k in range(n[2]):
+        slab = kept[:, :, k * block[2] : (k + 1) * block[2]]
+        means[:, :, k] = slab.reshape(n[0], block[0], n[1], block[1], -1).mean((1, 3, 4), dtype=np.float32)
+    return means, block
+
+
 def _smoothed(voxels: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     for axis, ratio in enumerate(ratios):
         if ratio > 1.001 and voxels.shape[axis] > 1:

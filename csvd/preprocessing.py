@@ -55,8 +55,9 @@ def extremes(image):
 
 SCALINGS = {"brain_median": standardise, "min_max_255": min_max_255, "z_score": z_score}
 BACKGROUND = standardise(0.0)
+AIR = (WINDOW_HU[0] - BRAIN_HU) / SPREAD_HU  # what hounsfield_window makes of air
 # What a slice becomes that is 0 everywhere; brain_median and min_max_255 also give it to what is 0 around a brain.
-BACKGROUNDS = {"brain_median": BACKGROUND, "min_max_255": 0.0, "z_score": 0.0}
+BACKGROUNDS = {"brain_median": BACKGROUND, "min_max_255": 0.0, "z_score": 0.0, "hounsfield": AIR}
 
 
 def foreground_scaled(image):

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..image import read_image
     from ..measure.agreement import evaluate
 
-    mask, truth = read_image(arguments.mask), read_image(arguments.truth)
+    mask, truth = (read_image(path, slanted=True) for path in (arguments.mask, arguments.truth))
     if mask.voxels.shape != truth.voxels.shape or not np.allclose(mask.affine, truth.affine, atol=1e-3):
         raise InputError(
             f"{arguments.mask} and {arguments.truth} lie on different grids; resample one onto the other first."

@@ -21,19 +21,19 @@ import numpy as np
 from scipy import ndimage
 
 from ..anatomy import Anatomy, find_anatomy
-from ..bundle import Bundle, load_bundle
+from ..bundle import Bundle
 from ..checks import check_flair
 from ..errors import InputError
 from ..image import Grid, Image, axial_grid, cropped_grid, resample, resized_grid
 from ..inference import Predictor
 from ..measure.clusters import Clusters
-from ..measure.zones import FARTHEST_MM, ventricle_distance
+from ..measure.zones import ventricle_distance
 from ..preprocessing import BACKGROUNDS, SCALINGS
 from ..result import Result
+from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s
 
 MODEL = "wmh-seunet"
 PERIVENTRICULAR_MM = 10.0  # Kim 2024; their alternative is 7.5 mm
-BRAIN_EDGE_MM, BRAIN_EDGE = 3.0, 0.3  # choice, inside the range of imperfect masks drawn in training
 # Choices, looked for on the real scans in docs/accuracy.md. A fold of cortex cut lengthwise is an island in white
 # matter, as bright as the brightest tenth of cortex (the thin rest shares its voxels with fluid); lesions are brighter.
 CORTEX_PERCENTILE, ABOVE_CORTEX = 90, 1.05
@@ -42,9 +42,6 @@ COIL_MM = 20.0  # brightness is compared with that of the tissue around, since c
 FLUID = 0.4  # of the brain's median: darker voxels are fluid
 SURE = 0.8  # choice, as above: somewhere in a lesion the mean probability reaches this; its rim may be less
 FAINT = 0.1  # candidates down to here are judged, so that a lower threshold brings no dropped fold back
-ANATOMY_WORK = 0.25  # share of the progress bar
-
-Progress = Callable[[float, str], None]
 
 
 def segment_wmh(
@@ -80,17 +77,7 @@ def segment_wmh(
     Raises InputError, ModelError, Cancelled; nothing is kept then.
     """
     started = time.monotonic()
-    bundle = (model if isinstance(model, Bundle) else load_bundle(model)).require("wmh")
-    if members is not None and not 1 <= members <= bundle.members:
-        raise InputError(
-            f"The model {bundle.id} has {bundle.members} members; choose 1 to {bundle.members}, not {members}."
-        )
-    if threshold is not None and not 0 < threshold < 1:
-        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1.")
-    if not 0 < pv_distance_mm < FARTHEST_MM:
-        raise InputError(
-            f"The periventricular distance is {pv_distance_mm:g} mm: give one above 0 and below {FARTHEST_MM:g} mm."
-        )
+    bundle = checked_bundle(model, "wmh", members, threshold, pv_distance_mm)
     warnings = check_flair(flair)
 
     anatomy, doubts = find_anatomy(
@@ -119,11 +106,9 @@ def segment_wmh(
         pv_distance_mm=pv_distance_mm,
         pv_rule=pv_rule,
         warnings=[*warnings, *doubts, *exceptions, *predictor.warnings],
-        parameters={"model": bundle.id, "members": members or bundle.members, "mirror": mirror},
-        provenance={"models": [bundle.provenance, anatomy.model], "device": str(predictor.device)},
+        **how_made(bundle, members, mirror, anatomy, predictor),
     )
-    seconds = {"anatomy": located - started, "lesions": predicted - located, "measures": time.monotonic() - predicted}
-    result.provenance["times_s"] = {step: round(value, 2) for step, value in seconds.items()}
+    result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
     return result
 
 
@@ -156,10 +141,8 @@ def relative_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> tuple[np.ndar
         raise InputError(
             f"{flair.source or 'The image'} has no signal in the brain. Give the FLAIR as the scanner made it."
         )
-    sigma = BRAIN_EDGE_MM / np.array(grid.spacing_mm[:2])
-    brain = ndimage.gaussian_filter(anatomy.mask("brain", grid).astype(np.float32), (*sigma, 0)) > BRAIN_EDGE
     head = (voxels / level).clip(0, 4).astype(np.float32)
-    return head, np.where(brain, head, np.float32(0))
+    return head, np.where(stripped_brain(anatomy, grid), head, np.float32(0))
 
 
 def network_slices(head: np.ndarray, brain: np.ndarray, bundle: Bundle) -> np.ndarray:
@@ -220,8 +203,3 @@ def over_local_level(relative: np.ndarray, normal: np.ndarray, grid: Grid) -> np
         for values in (np.where(tissue, relative, np.float32(0)), tissue.astype(np.float32))
     )
     return relative / resample(level / np.maximum(share, 1e-3), coarse, grid).clip(FLUID)
-
-
-def part(progress: Progress | None, start: float, end: float, what: str) -> Callable[[float], None] | None:
-    """The stretch of a whole progress bar that one step fills."""
-    return (lambda done: progress(start + (end - start) * done, what)) if progress else None

@@ -1,0 +1,105 @@
+"""Leukoaraiosis on noncontrast head CT, after Ryu et al. (Brain Behav 2025;15(6):e70602).
+
+1. Check the scan. 2. Bring slanted slices upright, average thin ones to 5 mm, take table and skull away, find brain and
+ventricles. 3. Resample the slices to the pixels of the training and cut the brain window. 4. Let nnU-Net's 2D network
+vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the lateral ventricles, measure, grade.
+
+Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); the
+brain comes from our anatomy network inside the skull; leukoaraiosis must lie where white matter, deep grey or brain
+stem is near, outside ventricles and bone; the network saw synthetic CTs only; slices are mirrored left to right alone,
+since it never saw a head back to front, where nnU-Net mirrors along both axes. Every array of the Result lies on the
+CT's own voxels, slanted or not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..anatomy import Anatomy, find_anatomy
+from ..bundle import Bundle
+from ..checks_ct import check_ct
+from ..head_ct import AIR_HU, HeadCT, find_head
+from ..image import Grid, Image, axial_grid, resample
+from ..inference import Predictor
+from ..marker import LEUKOARAIOSIS
+from ..preprocessing import BACKGROUNDS, hounsfield_window
+from ..result import Result
+from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s
+
+MODEL = "leukoaraiosis-nnunet"
+PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
+
+
+def segment_leukoaraiosis(
+    ct: Image,
+    model: str | Bundle = MODEL,
+    *,
+    threshold: float | None = None,
+    pv_distance_mm: float = PERIVENTRICULAR_MM,
+    pv_rule: str = "voxel",
+    device: str = "auto",
+    mirror: bool = True,
+    members: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Result:
+    """Segment, split, measure and grade the leukoaraiosis of one noncontrast head CT.
+
+    Parameters
+    ----------
+    ct
+        A head CT in HU, whole or skull-stripped, any orientation and spacing, slanted or not
+        (``read_image(path, slanted=True)``); see ``checks_ct.check_ct`` for what is refused.
+    model, members, threshold, pv_distance_mm, pv_rule, device, progress, cancelled
+        As in ``pipelines.wmh.segment_wmh``.
+    mirror
+        Also predict every slice mirrored left to right. The uncertainty map is made of the mean of all votes.
+
+    Raises InputError, ModelError, Cancelled; nothing is kept then.
+    """
+    started = time.monotonic()
+    bundle = checked_bundle(model, LEUKOARAIOSIS.key, members, threshold, pv_distance_mm)
+    warnings = check_ct(ct)
+
+    head = find_head(ct, bundle.slice_mm)
+    anatomy, doubts = find_anatomy(
+        head.windowed, device=device, progress=part(progress, 0, ANATOMY_WORK, "anatomy"), cancelled=cancelled,
+        within=head.cavity,
+    )  # fmt: skip
+    located = time.monotonic()
+
+    grid = axial_grid(head.image.grid, bundle.in_plane_mm)
+    stack = hounsfield_window(brain_slices(head, anatomy, grid))
+    predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
+    probability = predictor(stack, BACKGROUNDS[bundle.intensity], part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
+    probability = resample(probability * anatomy.lesion_share(grid), grid, ct.grid)
+    ventricles = anatomy.mask("lateral_ventricles", ct.grid)
+    intracranial = resample(head.intracranial(anatomy.mask("intracranial", head.image.grid)), head.image.grid, ct.grid)
+    intracranial = intracranial > 0.5
+    probability[ventricles | ~intracranial] = 0
+    predicted = time.monotonic()
+
+    result = Result.from_probability(
+        ct,
+        probability.clip(0, 1),
+        ventricles,
+        intracranial,
+        threshold=bundle.threshold if threshold is None else threshold,
+        pv_distance_mm=pv_distance_mm,
+        pv_rule=pv_rule,
+        warnings=[*warnings, *doubts, *predictor.warnings],
+        marker=LEUKOARAIOSIS,
+        **how_made(bundle, members, mirror, anatomy, predictor),
+    )
+    result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
+    return result
+
+
+def brain_slices(head: HeadCT, anatomy: Anatomy, grid: Grid) -> np.ndarray:
+    """The brain alone on ``grid`` in HU, float32 (R, A, S), in air as in training; no bone."""
+    hu = resample(head.image.voxels, head.image.grid, grid, outside=AIR_HU)
+    brain = stripped_brain(anatomy, grid) & (resample(head.cavity, head.image.grid, grid) > 0.5)
+    return np.where(brain, hu, np.float32(AIR_HU))

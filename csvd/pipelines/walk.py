@@ -1,0 +1,63 @@
+"""What the pipelines of every marker share: a call that can be right, the brain as networks see it, and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from ..anatomy import Anatomy
+from ..bundle import Bundle, load_bundle
+from ..errors import InputError
+from ..image import Grid
+from ..inference import Predictor
+from ..measure.zones import FARTHEST_MM
+
+BRAIN_EDGE_MM, BRAIN_EDGE = 3.0, 0.3  # choice, inside the range of imperfect masks drawn in training
+ANATOMY_WORK = 0.25  # share of the progress bar
+
+Progress = Callable[[float, str], None]
+
+
+def checked_bundle(
+    model: str | Bundle, task: str, members: int | None, threshold: float | None, pv_distance_mm: float
+) -> Bundle:
+    """The bundle of ``model``, once it and the other arguments can be used. Raises InputError and ModelError."""
+    bundle = (model if isinstance(model, Bundle) else load_bundle(model)).require(task)
+    if members is not None and not 1 <= members <= bundle.members:
+        raise InputError(
+            f"The model {bundle.id} has {bundle.members} members; choose 1 to {bundle.members}, not {members}."
+        )
+    if threshold is not None and not 0 < threshold < 1:
+        raise InputError(f"The threshold is {threshold:g}: give a number between 0 and 1.")
+    if not 0 < pv_distance_mm < FARTHEST_MM:
+        raise InputError(
+            f"The periventricular distance is {pv_distance_mm:g} mm: give one above 0 and below {FARTHEST_MM:g} mm."
+        )
+    return bundle
+
+
+def stripped_brain(anatomy: Anatomy, grid: Grid) -> np.ndarray:
+    """The brain on ``grid`` as the networks learned to see it, with sulci and a narrow rim around it: bool."""
+    sigma = BRAIN_EDGE_MM / np.array(grid.spacing_mm[:2])
+    return ndimage.gaussian_filter(anatomy.mask("brain", grid).astype(np.float32), (*sigma, 0)) > BRAIN_EDGE
+
+
+def how_made(bundle: Bundle, members: int | None, mirror: bool, anatomy: Anatomy, predictor: Predictor) -> dict:
+    """``parameters`` and ``provenance`` of the Result."""
+    return {
+        "parameters": {"model": bundle.id, "members": members or bundle.members, "mirror": mirror},
+        "provenance": {"models": [bundle.provenance, anatomy.model], "device": str(predictor.device)},
+    }
+
+
+def times_s(started: float, located: float, predicted: float, measured: float) -> dict[str, float]:
+    """Seconds that each step took, from the clock at its end."""
+    seconds = {"anatomy": located - started, "lesions": predicted - located, "measures": measured - predicted}
+    return {step: round(value, 2) for step, value in seconds.items()}
+
+
+def part(progress: Progress | None, start: float, end: float, what: str) -> Callable[[float], None] | None:
+    """The stretch of a whole progress bar that one step fills."""
+    return (lambda done: progress(start + (end - start) * done, what)) if progress else None
