@@ -16,6 +16,7 @@ from csvd.measure.strive import (
     find_candidates,
     measure_candidates,
 )
+from csvd.report.tables import write_candidates
 
 SPACINGS = [(0.5, 0.5, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 1.0), (0.7, 0.7, 2.0)]
 
@@ -264,6 +265,22 @@ def test_the_rule_is_told_with_its_limits_and_says_when_only_the_slice_was_measu
     assert "3 mm or more in diameter and 15 mm or less long" in count.source
     assert "within the slice" in count.source
     assert "within the slice" not in measure_candidates(LACUNE, [])["lacune_count"].source
+
+
+def test_the_table_of_candidates_has_a_line_for_each_with_its_reason_and_an_empty_cell_before_a_review(tmp_path):
+    mask = np.zeros((20, 8, 8), bool)
+    mask[2:5, 2:5, 2:5] = mask[15, 2, 2] = True
+    found = [*find(MICROBLEED, mask, np.eye(4)), *find(LACUNE, mask, np.eye(4))]
+    found[2] = replace(found[2], accepted=True)
+    write_candidates(found, tmp_path / "candidates.tsv")
+    header, *rows = [line.split("\t") for line in (tmp_path / "candidates.tsv").read_text().splitlines()]
+    table = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [(row["marker"], row["id"], row["accepted"]) for row in table] == [
+        ("microbleed", "1", ""), ("microbleed", "2", "False"), ("lacune", "1", "True"), ("lacune", "2", "False"),
+    ]  # fmt: skip
+    assert [table[0][f"centroid_mm_{axis}"] for axis in "ras"] == ["3.0", "3.0", "3.0"]
+    assert (table[0]["volume_mm3"], table[0]["reason"]) == ("27.0", "")
+    assert table[1]["reason"] == "diameter 1.2 mm, under 2 mm"
 
 
 # Wrong input

@@ -12,6 +12,7 @@ import numpy as np
 
 from csvd.measure import Measurement
 from csvd.measure.lesions import Lesion
+from csvd.measure.strive import Candidate
 
 MEASUREMENT_COLUMNS = ("name", "title", "value", "unit", "source")
 AXES = ("r", "a", "s")
@@ -58,13 +59,22 @@ def write_lesions(lesions: Iterable[Lesion], path: Path) -> None:
 
     A field that holds a point in the world becomes three columns, ``_r``, ``_a`` and ``_s`` (RAS, mm).
     """
-    lesions = list(lesions)
-    points = {field.name for field in fields(Lesion) if field.name.startswith("centroid")}
-    columns, rows = [], [[] for _ in lesions]
-    for field in fields(Lesion):
+    _write_records(Lesion, lesions, path)
+
+
+def write_candidates(candidates: Iterable[Candidate], path: Path) -> None:
+    """Write one candidate of any marker a line, as :func:`write_lesions` does; ``accepted`` is empty before a review."""
+    _write_records(Candidate, candidates, path)
+
+
+def _write_records(kind: type, records: Iterable[Any], path: Path) -> None:
+    records = list(records)
+    points = {field.name for field in fields(kind) if field.name.startswith("centroid")}
+    columns, rows = [], [[] for _ in records]
+    for field in fields(kind):
         columns += [f"{field.name}_{axis}" for axis in AXES] if field.name in points else [field.name]
-        for row, lesion in zip(rows, lesions, strict=True):
-            value = getattr(lesion, field.name)
+        for row, record in zip(rows, records, strict=True):
+            value = getattr(record, field.name)
             row += [_cell(part) for part in value] if field.name in points else [_cell(value)]
     _write_tsv(columns, rows, path)
 
