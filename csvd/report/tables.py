@@ -63,7 +63,7 @@ def write_lesions(lesions: Iterable[Lesion], path: Path) -> None:
 
 
 def write_candidates(candidates: Iterable[Candidate], path: Path) -> None:
-    """Write one candidate of any marker a line, as :func:`write_lesions` does; ``accepted`` is empty before a review."""
+    """Write one candidate of any marker a line, as `write_lesions` does; ``accepted`` is empty before a review."""
     _write_records(Candidate, candidates, path)
 
 
