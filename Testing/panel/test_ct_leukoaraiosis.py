@@ -1,6 +1,7 @@
 """The panel and logic of CTLeukoaraiosis on the Qt double, with real nodes and a segmentation whose answer is known."""
 
 import sys
+import textwrap
 import threading
 import time
 import types
@@ -359,3 +360,15 @@ def test_a_ct_that_changed_during_a_comparison_is_not_written_on(logic, ct, flai
     with pytest.raises(InputError, match="CT was changed after the comparison had started"):
         logic.showComparison(find(ct), flair, *found)
     assert contents() == before
+
+
+def test_the_example_of_the_documentation_runs(logic, ct, flair, monkeypatch, capsys):
+    import CTLeukoaraiosis
+
+    files = {"ct.nii.gz": ct, "flair.nii.gz": flair}
+    monkeypatch.setattr(slicer.util, "loadVolume", files.get)
+    monkeypatch.setattr(CTLeukoaraiosis.CTLeukoaraiosisLogic, "pipeline", lambda self: segment)
+    exec(textwrap.dedent(CTLeukoaraiosis.CTLeukoaraiosisLogic.__doc__.split("::", 1)[1]))
+    volume, agreement = capsys.readouterr().out.splitlines()
+    assert float(volume.removesuffix(" mL")) == pytest.approx(0.168)
+    assert agreement == "Dice 0.59, FLAIR 0.2 mL. The heads fit well."

@@ -31,6 +31,7 @@ WINDOW_PERCENTILES = (0.5, 99.9)
 """Brain intensities shown as black and white. A choice: 10 mL of lesions are .7 % of a head and keep their texture."""
 
 LETTER_PIXELS, LETTER_COLOR = 20, (225, 225, 225)
+LETTER_EDGE = 2  # pixels of black around them, since bone is white on CT
 GREYS, DIM_GREYS = 112, 48
 """Levels of grey in the pictures and in the dimmed ones. A choice: a screen shows no difference, and with a palette
 the report takes a third of the bytes of full colour."""
@@ -254,7 +255,8 @@ def _tile(stack: AxialStack, picture: Picture.Image, k: int, labels: np.ndarray)
     font = ImageFont.load_default(LETTER_PIXELS)
     width, height = picture.size
     for letter, x, anchor in (("R", 6, "lm"), ("L", width - 6, "rm")):
-        letters.text((x, height / 2), letter, fill=LETTER_COLOR, font=font, anchor=anchor)
+        place = (x, height / 2)
+        letters.text(place, letter, LETTER_COLOR, font, anchor, stroke_width=LETTER_EDGE, stroke_fill=(0, 0, 0))
     stream = io.BytesIO()
     picture.quantize(256, dither=Picture.Dither.NONE).save(stream, "PNG", optimize=True)
     volume_ml = float(np.count_nonzero(labels[:, :, k]) * stack.image.voxel_volume_ml)
