@@ -16,7 +16,7 @@ from csvd_panel import selftest
 from csvd_panel.logic import SegmentationLogic, registerSample
 from csvd_panel.module import SegmentationWidget
 
-SAMPLE_FILE = "synthetic_ct_5mm.nii.gz"
+SAMPLE_FILE, SAMPLE_FLAIR = "synthetic_ct_5mm.nii.gz", "synthetic_ct_5mm_flair.nii.gz"
 FLAIR_WORK = 0.8  # choice: share of the progress bar until the FLAIR is segmented; the rest is its registration
 
 
@@ -41,9 +41,10 @@ class CTLeukoaraiosis(ScriptedLoadableModule):
 
 
 def registerSampleData():
-    """Offer the synthetic CT that ships with the extension in the Sample Data module."""
+    """Offer the synthetic CT that ships with the extension, and the patient's FLAIR, in the Sample Data module."""
     icon = Path(__file__).parent / "Resources" / "Icons" / "CTLeukoaraiosis.png"
     registerSample(SAMPLE_FILE, name="SyntheticCT", nodeName="Synthetic CT", icon=icon)
+    registerSample(SAMPLE_FLAIR, name="SyntheticCTFLAIR", nodeName="FLAIR of the synthetic CT", icon=icon)
 
 
 class CTLeukoaraiosisWidget(SegmentationWidget):
@@ -78,7 +79,7 @@ class CTLeukoaraiosisLogic(SegmentationLogic):
         return segment_leukoaraiosis
 
     def doubts(self, image):
-        from csvd.checks import check_ct
+        from csvd.checks_ct import check_ct
 
         return check_ct(image)
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = {"WMHSegmenter": "synthetic_flair_5mm.nii.gz", "CTLeukoaraiosis": "synthetic_ct_5mm.nii.gz"}
+SAMPLES = {
+    "WMHSegmenter": ["synthetic_flair_5mm.nii.gz"],
+    "CTLeukoaraiosis": ["synthetic_ct_5mm.nii.gz", "synthetic_ct_5mm_flair.nii.gz"],
+}
 CONTROLS = (
     *("QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QTableWidget", "QProgressBar", "QPlainTextEdit"),
     *("ctkSliderWidget", "ctkCollapsibleButton", "qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"),
@@ -62,12 +65,15 @@ def test_nor_does_what_it_imports(path):
     assert own <= {"slicer", "vtk"}
 
 
-def test_the_sample_is_offered(monkeypatch, load_panel, name, module):
+def test_the_samples_are_offered(monkeypatch, load_panel, name, module):
     load_panel(module)
-    registered = {}
-    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **entry: registered.update(entry))
+    registered = []
+    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **entry: registered.append(entry))
     monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
     sys.modules[name].registerSampleData()
-    assert registered["fileNames"] == SAMPLES[name]
-    assert registered["uris"] == (ROOT / "Resources" / "SampleData" / SAMPLES[name]).as_uri()
-    assert Path(registered["thumbnailFileName"]).is_file()
+    assert [entry["fileNames"] for entry in registered] == SAMPLES[name]
+    for entry in registered:
+        path = ROOT / "Resources" / "SampleData" / entry["fileNames"]
+        assert path.is_file()
+        assert entry["uris"] == path.as_uri()
+        assert Path(entry["thumbnailFileName"]).is_file()
