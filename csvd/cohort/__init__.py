@@ -1,0 +1,1 @@
+"""Many results as one table, and what can be said about them together. Nothing here opens an image."""
