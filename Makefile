@@ -10,6 +10,7 @@ FLAIR ?= Resources/SampleData/synthetic_flair_5mm.nii.gz
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 READY := .venv/.ready
 SLICER := .venv/.slicer
+BENCH := .venv-bench/.ready
 
 .PHONY: demo test lint bench clean
 
@@ -23,17 +24,25 @@ lint: $(READY)
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 
-bench: $(READY)
+bench: $(READY) $(BENCH)
 	@.venv/bin/python benchmarks/bench.py
+	@.venv-bench/bin/python benchmarks/bench_ct.py
 
 clean:
-	rm -rf .venv demo_output build *.egg-info .pytest_cache .ruff_cache benchmarks/last.json
+	rm -rf .venv .venv-bench demo_output build *.egg-info .pytest_cache .ruff_cache benchmarks/last.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Slicer's own nodes and a Qt for the panels: only the tests need them, and where there is no wheel they are skipped.
 $(SLICER): $(READY) Testing/requirements.txt
 	@$(PIP) install $(PIP_FLAGS) -r Testing/requirements.txt && touch $@ || \
 		echo "slicer-core or PySide6 cannot be installed here: the tests of nodes and panels are skipped."
+
+# nnU-Net, which ours is compared with, brings much that nothing else needs.
+$(BENCH): $(READY) benchmarks/requirements.txt
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --quiet install $(PIP_FLAGS) -r requirements.txt -r benchmarks/requirements.txt
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+	@touch $@
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -138,12 +138,12 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
-def alone(*arguments: str) -> dict:
-    """What ``one_run.py`` measured, and the seconds from start to end of its process."""
+def alone(*arguments: str, script: str = "one_run.py") -> dict:
+    """What a script measured in a process of its own, and the seconds from its start to its end."""
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     started = time.perf_counter()
     run = subprocess.run(
-        [sys.executable, str(HERE / "one_run.py"), *arguments],
+        [sys.executable, str(HERE / script), *arguments],
         env=os.environ | threads,
         stdout=subprocess.PIPE,
         text=True,

@@ -21,6 +21,7 @@ from .synthesis import blur
 AIR_HU, LARGEST_HU = -1000.0, 3071.0  # 12 stored bits of CT, -1024 to 3071
 WHITE_HU, GREY_HU, FLUID_HU, VENTRICLE_HU = (25, 33), (34, 41), (0, 12), (5, 12)
 BLOOD_HU, CALCIUM_HU, BONE_HU = (40, 80), (80, 300), (800, 1700)
+SOFT_HU = (0, 60)  # fluid to blood: between these the gain acts
 ACUTE_HU, OLD_HU = (16, 24), (5, 14)
 BACKGROUNDS = (-1000, -1024, -2000, -3024, 0)  # what scanners and converters write outside the reconstructed circle
 BACKGROUND_SHARES = (0.35, 0.2, 0.1, 0.15, 0.2)  # choice
@@ -47,6 +48,7 @@ class Scanner:
     background: float
     circle_mm: float  # radius of the reconstructed circle
     cut: bool  # negative values written as 0
+    gain: float  # of the differences between soft tissues: tube voltage and calibration; choice
     offset_hu: float  # error of the calibration: tissue means differ by 9 to 10 HU (SD) between patients of a template
     holder: tuple[float, ...]  # gap, shell thickness, shell HU, foam HU, table distance, table HU
 
@@ -64,6 +66,7 @@ def draw_scanner(rng: np.random.Generator, noise_hu: tuple[float, float]) -> Sca
         background=float(rng.choice(BACKGROUNDS, p=BACKGROUND_SHARES)),
         circle_mm=u(108, 128),
         cut=rng.random() < 0.25,
+        gain=u(0.85, 1.3),
         offset_hu=float(np.clip(rng.normal(0, 5), -12, 12)),
         holder=(u(4, 14), u(2, 4), u(-150, 250), u(-990, -900), u(15, 60), u(-300, 150)),
     )
@@ -235,7 +238,7 @@ def expose(
         level = 1.1 - 0.3 * ((right**2 + anterior**2).sqrt() / 90).clamp(max=1)  # choice: rays through the middle
         sd = scanner.noise_hu * (REFERENCE_MM / thickness_mm) ** 0.5
         hu = hu + sd * level * grain(tuple(hu.shape), scanner.grain_mm / pixel_mm, generator)
-    return hu + scanner.offset_hu
+    return hu + (scanner.gain - 1) * (hu.clamp(*SOFT_HU) - np.mean(SOFT_HU)) + scanner.offset_hu
 
 
 def stored(hu: torch.Tensor, scanner: Scanner, pixel_mm: float) -> torch.Tensor:

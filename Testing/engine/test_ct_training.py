@@ -60,7 +60,7 @@ def quiet(seed=0):
         "starvation_hu": 0.0,
         "offset_hu": 0.0,
     }
-    return replace(scanner, **nothing, background=AIR_HU, cut=False)
+    return replace(scanner, **nothing, gain=1.0, background=AIR_HU, cut=False)
 
 
 def middle_slab(draws, head, thickness=5.0):
