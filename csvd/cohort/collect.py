@@ -184,10 +184,15 @@ def _provenance(folder: Path) -> dict:
 
 
 def _json(path: Path) -> dict:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    # None of our writers writes NaN, which no JSON knows; float() of it would spoil every mean.
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no table.")
     return content
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number.")
 
 
 def _mixtures(cases: Sequence[Case]) -> list[str]:

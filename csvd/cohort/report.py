@@ -191,4 +191,5 @@ def _picture(path: Path, what: str) -> str:
     if not path.exists():
         return ""
     png = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<figure><img src="data:image/png;base64,{png}" alt="{escape(what)}" style="max-width: 900px"></figure>'
+    size = "width: auto; max-width: 100%; max-height: 460px"
+    return f'<figure><img src="data:image/png;base64,{png}" alt="{escape(what)}" style="{size}"></figure>'

@@ -57,7 +57,7 @@ def agreement(ours: Sequence[float], truth: Sequence[float], unit: str = "") -> 
     ccc = concordance(x, y)
     ba, t = bland_altman(x, y), stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     sd = (ba.upper - ba.lower) / (2 * 1.96)
-    error = {"bias": t * sd / np.sqrt(n), "limit": t * sd * np.sqrt(3 / n)}
+    error = {"bias": float(t * sd / np.sqrt(n)), "limit": float(t * sd * np.sqrt(3 / n))}
 
     def limit(name: str, title: str, value: float, kind: str, how: str) -> Statistic:
         ends = value - error[kind], value + error[kind]
@@ -115,12 +115,14 @@ def differences(groups: Sequence[Group], unit: str = "") -> list[Statistic]:
         reason = "within the grades nothing varies"
     if reason:
         return [Statistic("anova", "One-way ANOVA, F", None, n, f"Not given: {reason}")]
+    alone = [group.grade for group in groups if len(group.values) == 1]
+    left_out = f"; left out with one case: grade {', '.join(alone)}" if alone else ""
     values = [group.values for group in several]
     f, h, tukey = stats.f_oneway(*values), stats.kruskal(*values), stats.tukey_hsd(*values)
     interval = tukey.confidence_interval(CONFIDENCE)
     found = [
-        Statistic("anova", "One-way ANOVA, F", float(f.statistic), n, _p(f.pvalue)),
-        Statistic("kruskal_wallis", "Kruskal-Wallis, H", float(h.statistic), n, _p(h.pvalue)),
+        Statistic("anova", "One-way ANOVA, F", float(f.statistic), n, _p(f.pvalue) + left_out),
+        Statistic("kruskal_wallis", "Kruskal-Wallis, H", float(h.statistic), n, _p(h.pvalue) + left_out),
     ]
     for a, b in combinations(range(len(several)), 2):
         low, high = several[a].grade, several[b].grade
