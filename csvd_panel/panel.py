@@ -8,6 +8,7 @@ from slicer.util import VTKObservationMixin
 
 from csvd.errors import CsvdError
 from csvd_panel.display import Display
+from csvd_panel.edit import EditSection, edit_events
 from csvd_panel.parameters import ZoneRule
 from csvd_panel.results import ResultsView
 from csvd_panel.review import ReviewSection
@@ -42,7 +43,7 @@ class Panel(VTKObservationMixin):
         )
         self.results = ResultsView(ui, self.marker)
         self.review = ReviewSection(ui, self.marker, parent, self._change)
-        self.display = Display()
+        self.edit, self.display = EditSection(ui, logic.moduleName), Display()
         for model, card in logic.models().items():
             ui.modelComboBox.addItem(card["title"], model)
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_model)
@@ -71,9 +72,7 @@ class Panel(VTKObservationMixin):
             self._choose_model(next(iter(models)))
         self._gui_tag = self.parameters.connectGui(self.ui)
         self.addObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
-        if slicer.app.layoutManager() is not None:
-            self.ui.segmentEditor.setupViewObservations()
-            self.ui.segmentEditor.installKeyboardShortcuts()
+        self.edit.open()
         self.review.listen(True)
         self._on_parameters()
 
@@ -88,16 +87,8 @@ class Panel(VTKObservationMixin):
         self._let_go()
         self.parameters = None
         self.review.listen(False)
-        self._stop_painting()
-        if slicer.app.layoutManager() is not None:
-            self.ui.segmentEditor.uninstallKeyboardShortcuts()
-            self.ui.segmentEditor.removeViewObservations()
+        self.edit.close()
         self.run.update_apply()
-
-    def _stop_painting(self):
-        """The brush of an effect works in the slice views whatever is open."""
-        if self.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
-            self.ui.segmentEditor.setActiveEffect(None)
 
     def on_node_removed(self, node):
         if self.parameters is None:
@@ -184,7 +175,7 @@ class Panel(VTKObservationMixin):
             if not slicer.util.confirmYesNoDisplay(question.format(name=self.scan.GetName())):
                 return None
         self._settings_timer.stop()
-        self._stop_painting()
+        self.edit.stop_painting()
         return self.logic.prepare(
             self.scan,
             model=p.model,
@@ -198,7 +189,7 @@ class Panel(VTKObservationMixin):
     def _show_run(self, result):
         self._writing = True
         try:
-            nodes = self.logic.show(result, self.scan, save_state=self._save_state())
+            nodes = self.logic.show(result, self.scan, save_state=self.edit.save_state(self.nodes))
         finally:
             self._writing = False
         self._take(nodes, result)
@@ -210,7 +201,7 @@ class Panel(VTKObservationMixin):
         """Show `result`, and follow its segments from now on."""
         self._stop_following()
         self.nodes, self.result = nodes, result
-        for event in _edit_events():
+        for event in edit_events():
             self.addObserver(nodes.segmentation.GetSegmentation(), event, self._on_segments)
         p, settings = self.parameters, result.parameters
         was = p.StartModify()
@@ -218,16 +209,13 @@ class Panel(VTKObservationMixin):
         p.pvRule = ZoneRule(settings["pv_rule"])
         p.EndModify(was)
         self._settings_timer.stop()
-        self.ui.segmentEditor.setMRMLSegmentEditorNode(_editor_node(self.logic.moduleName))
-        self.ui.segmentEditor.setSegmentationNode(nodes.segmentation)
-        self.ui.segmentEditor.setSourceVolumeNode(nodes.scan)
+        self.edit.show(nodes)
         self._refresh()
 
     def _let_go(self):
         """Forget the nodes on show; they stay in the scene."""
         self._stop_following()
-        if self.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
-            self.ui.segmentEditor.setSegmentationNode(None)
+        self.edit.show(None)
         self.nodes = self.result = None
         self._refresh()
 
@@ -235,7 +223,7 @@ class Panel(VTKObservationMixin):
         self._edit_timer.stop()
         self._settings_timer.stop()
         if self.nodes is not None:
-            for event in _edit_events():
+            for event in edit_events():
                 self.removeObserver(self.nodes.segmentation.GetSegmentation(), event, self._on_segments)
 
     def _refresh(self):
@@ -249,12 +237,6 @@ class Panel(VTKObservationMixin):
         self.display.apply(self.parameters, self.nodes)
 
     # Edits and settings
-
-    def _save_state(self):
-        """What saves the segments for Undo, or None when the editor does not show them yet."""
-        if self.nodes is None or self.ui.segmentEditor.segmentationNode() is not self.nodes.segmentation:
-            return None
-        return self.ui.segmentEditor.saveStateForUndo
 
     def _on_segments(self, caller, event):
         if not self._writing:
@@ -297,7 +279,7 @@ class Panel(VTKObservationMixin):
         self._edit_timer.stop()
         self._writing = True
         try:
-            self.result = change(self.nodes, self.result, self._save_state())
+            self.result = change(self.nodes, self.result, self.edit.save_state(self.nodes))
         except CsvdError as error:
             self.run.show_error(str(error))
             return False
@@ -305,21 +287,3 @@ class Panel(VTKObservationMixin):
             self._writing = False
         self._refresh()
         return True
-
-
-def _edit_events():
-    """Undo tells of nothing but modified segments."""
-    kind = slicer.vtkSegmentation
-    return kind.SourceRepresentationModified, kind.SegmentModified, kind.SegmentAdded, kind.SegmentRemoved
-
-
-def _editor_node(tag):
-    """Settings of the embedded editor, by the name of the module; so those of Slicer's Segment Editor stay."""
-    scene = slicer.mrmlScene
-    node = scene.GetSingletonNode(tag, "vtkMRMLSegmentEditorNode")
-    if node is None:
-        node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
-        node.UnRegister(None)
-        node.SetSingletonTag(tag)
-        node = scene.AddNode(node)
-    return node

@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 # Machine name and short title, in the order of the table; the tooltip has the engine's own. What a result does not
-# have, as the sides without a midplane, has no row.
+# have, such as the sides without a midplane or classes that are of CT alone, has no row.
 ROWS = (
     ("total_volume", _("Total {marker}")),
     ("periventricular_volume", _("Periventricular")),
@@ -12,6 +12,8 @@ ROWS = (
     ("left_volume", _("Left-sided")),
     ("right_volume", _("Right-sided")),
     ("asymmetry_index", _("Asymmetry, left to right")),
+    ("burden_class", _("Burden class")),
+    ("stroke_quarter", _("Quarter among stroke patients")),
     ("icv_volume", _("Intracranial volume")),
     ("total_percent_icv", _("Share of intracranial volume")),
     ("lesion_count", _("Lesions")),

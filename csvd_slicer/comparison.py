@@ -15,9 +15,10 @@ import slicer
 
 from csvd.errors import InputError
 from csvd.marker import WMH
+from csvd_slicer.naming import descriptions, terminology, zone_ids
 from csvd_slicer.rollback import all_or_nothing
 from csvd_slicer.scene import COMPARISON, Family, place
-from csvd_slicer.segments import LABELMAP, descriptions, labelmap, read_mask, terminology, zone_ids
+from csvd_slicer.segments import LABELMAP, labelmap, read_mask
 from csvd_slicer.volumes import own_affine
 
 if TYPE_CHECKING:

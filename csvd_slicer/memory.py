@@ -17,7 +17,8 @@ import slicer
 
 from csvd.errors import InputError
 from csvd.marker import MARKERS
-from csvd_slicer.segments import MARKER, Segments, marker_of, read_segments, remeasure
+from csvd_slicer.naming import MARKER, marker_of
+from csvd_slicer.segments import Segments, read_segments, remeasure
 from csvd_slicer.volumes import image_from_node, own_affine, voxels_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import slicer
 
 from csvd.marker import Marker
-from csvd_slicer.segments import descriptions, zone_ids
+from csvd_slicer.naming import descriptions, zone_ids
 from csvd_slicer.tables import Column, fill_table
 
 if TYPE_CHECKING:

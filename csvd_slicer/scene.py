@@ -16,9 +16,10 @@ from csvd.errors import InputError
 from csvd.marker import Marker
 from csvd_slicer.maps import PROBABILITY, UNCERTAINTY, set_first_window, write_map
 from csvd_slicer.memory import differs_from_automatic, is_ours, recall, remember, remember_parameters
+from csvd_slicer.naming import MARKER, marker_of
 from csvd_slicer.plots import write_chart, write_slices
 from csvd_slicer.rollback import all_or_nothing, remove_node
-from csvd_slicer.segments import MARKER, Segments, marker_of, read_segments, remeasure, write_segments
+from csvd_slicer.segments import Segments, read_segments, remeasure, write_segments
 from csvd_slicer.tables import write_lesions, write_measurements
 from csvd_slicer.volumes import grid_of
 

@@ -7,11 +7,8 @@ made of the extent of a labelmap. Labelmaps are read and written directly; no no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +16,13 @@ import slicer
 import vtk
 
 from csvd.errors import InputError
-from csvd.marker import MARKERS, WMH, Marker
+from csvd_slicer.naming import BRAIN, VENTRICLES, descriptions, marker_of, terminology, zone_ids
 from csvd_slicer.volumes import grid_of, image_array, own_affine, scalars_of, transform_to_world, world_affine
 
 if TYPE_CHECKING:
     from csvd.result import Result
 
-MARKER = "csvd.marker"  # attribute of a segmentation: the key of its marker; scenes from before CT have none
-VENTRICLES, BRAIN = "Ventricles", "Brain"
 HIDDEN = (VENTRICLES, BRAIN)
-REASONS = ("infarct", "artefact", "other")  # why a reader rejected a lesion
 LABELMAP, SURFACE = "Binary labelmap", "Closed surface"
 # A choice: a labelmap this many voxels off the scan's is still the same voxels, read from a file with rounded numbers.
 SAME_VOXEL = 0.05
@@ -41,7 +35,7 @@ class Segments:
     Attributes:
         labels: uint8; 0 nothing, 1 periventricular, 2 deep. Each voxel counts once, and rejected ones not at all.
         ventricles: bool.
-        rejected: uint8; 0 nothing, otherwise 1 + the index in `REASONS`.
+        rejected: uint8; 0 nothing, otherwise 1 + the index in `naming.REASONS`.
     """
 
     labels: np.ndarray
@@ -58,29 +52,6 @@ class Segments:
     def mask(self) -> np.ndarray:
         """bool: all lesions, of either zone."""
         return self.labels > 0
-
-
-def marker_of(node: slicer.vtkMRMLSegmentationNode) -> Marker:
-    """What the lesions of a segmentation are; WMH where it does not say, as in scenes from before CT."""
-    return MARKERS[node.GetAttribute(MARKER) or WMH.key]
-
-
-def zone_ids(marker: Marker) -> tuple[str, ...]:
-    """Ids of the segments that share the labelmap of the lesions, in the order of their label values from 1:
-    periventricular, deep, and what was rejected for each of `REASONS`."""
-    return (
-        *(f"{zone}_{marker.short}" for zone in ("Periventricular", "Deep")),
-        *(f"Not_{marker.short}_{reason}" for reason in REASONS),
-    )
-
-
-@cache
-def descriptions(marker: Marker) -> dict[str, dict]:
-    """Every segment by id: name, color (0-255), layer, label value and DICOM codes."""
-    from csvd.report.segmentation import named_after, segments
-
-    ours = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))["segments"]
-    return {s["id"]: s for s in (*segments(marker), *(named_after(marker, segment) for segment in ours))}
 
 
 def read_segments(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> Segments:
@@ -300,16 +271,3 @@ def _add_segment(node: slicer.vtkMRMLSegmentationNode, id: str, description: dic
     node.GetSegmentation().AddSegment(segment, id)
     if id in HIDDEN and node.GetDisplayNode():
         node.GetDisplayNode().SetSegmentVisibility(id, False)
-
-
-def terminology(description: dict) -> str:
-    """The terminology entry of a segment in Slicer's own words, from one of `descriptions`."""
-    from csvd.report.segmentation import CATEGORY_CONTEXT, REGION_CONTEXT
-
-    category, kind, region = (
-        (value, scheme, meaning) for scheme, value, meaning in map(description.get, ("category", "type", "region"))
-    )
-    none = ("", "", "")
-    return slicer.vtkSlicerTerminologiesModuleLogic.SerializeTerminologyEntry(
-        CATEGORY_CONTEXT, *category, *kind, *none, REGION_CONTEXT, *region, *none
-    )

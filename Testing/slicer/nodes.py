@@ -7,7 +7,7 @@ from phantoms import OBLIQUE, oriented_affine
 from csvd.image import Image
 from csvd.marker import WMH
 from csvd.result import Result
-from csvd_slicer.segments import BRAIN, VENTRICLES, zone_ids
+from csvd_slicer.naming import BRAIN, VENTRICLES, zone_ids
 from csvd_slicer.volumes import image_from_node, scalars_of
 
 PERIVENTRICULAR, DEEP, *REJECTED = zone_ids(WMH)

@@ -16,9 +16,10 @@ from csvd.marker import LEUKOARAIOSIS, WMH
 from csvd.result import Result
 from csvd_slicer.comparison import agreement, show_comparison
 from csvd_slicer.maps import set_window
+from csvd_slicer.naming import MARKER, marker_of
 from csvd_slicer.review import decide, review_items
 from csvd_slicer.scene import families, find, remove, result_from_nodes, show
-from csvd_slicer.segments import MARKER, marker_of, read_segments
+from csvd_slicer.segments import read_segments
 from csvd_slicer.volumes import image_from_node, world_affine
 
 

@@ -10,8 +10,9 @@ from nodes import ALWAYS, DEEP, GEOMETRIES, SHAPE, add_flair, add_transform, res
 from test_scene import ERASE, cell, reject, shown
 from test_segments import paint
 
+from csvd_slicer.naming import VENTRICLES
 from csvd_slicer.scene import edited_by_reader, families, find, follow_edit, result_from_nodes, show, update
-from csvd_slicer.segments import VENTRICLES, read_brain, read_segments
+from csvd_slicer.segments import read_brain, read_segments
 from csvd_slicer.volumes import image_from_node
 
 TURN = np.array([[0.0, -1, 0, 10], [1, 0, 0, -4], [0, 0, 1, 7], [0, 0, 0, 1]])

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from csvd.marker import WMH
 from csvd.result import Result
+from csvd_slicer.naming import BRAIN, VENTRICLES, descriptions
 from csvd_slicer.scene import show
-from csvd_slicer.segments import BRAIN, VENTRICLES, descriptions
 from csvd_slicer.volumes import image_from_node, voxels_of, world_affine
 
 SHAPE, SPACING_MM, K = (96, 112, 26), (2.0, 2.0, 5.0), 13
