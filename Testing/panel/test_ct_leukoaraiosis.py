@@ -21,12 +21,16 @@ from test_wmh_segmenter import cell, column, paint, volumes  # noqa: E402
 from tiny_models import sharp_head, write_models  # noqa: E402
 
 from csvd.errors import Cancelled, InputError  # noqa: E402
+from csvd.image import read_image  # noqa: E402
 from csvd.marker import LEUKOARAIOSIS, WMH  # noqa: E402
 from csvd.result import Result  # noqa: E402
 from csvd_slicer.scene import families, find, show  # noqa: E402
 from csvd_slicer.segments import read_mask, read_segments  # noqa: E402
 from csvd_slicer.volumes import image_from_node  # noqa: E402
 
+requires_model = pytest.mark.skipif(
+    not (ROOT / "Resources" / "Models" / "leukoaraiosis-nnunet").is_dir(), reason="the trained model is not there yet"
+)
 MODULE = ROOT / "CTLeukoaraiosis" / "CTLeukoaraiosis.py"
 AFFINE = np.diag([1, 1.2, 4, 1])
 # The plane x = 30: the 25 voxels at x = 20-24 are on the left, the 10 at x = 33-34 on the right.
@@ -372,3 +376,18 @@ def test_the_example_of_the_documentation_runs(logic, ct, flair, monkeypatch, ca
     volume, agreement = capsys.readouterr().out.splitlines()
     assert float(volume.removesuffix(" mL")) == pytest.approx(0.168)
     assert agreement == "Dice 0.59, FLAIR 0.2 mL. The heads fit well."
+
+
+@requires_model
+def test_the_self_test_of_the_module_walks_on_the_sample(fresh_slicer, monkeypatch):
+    from CTLeukoaraiosis import CTLeukoaraiosisTest
+
+    def load(path):
+        image = read_image(path)
+        return add_volume(slicer.mrmlScene, image.voxels, image.affine, "Synthetic CT")
+
+    monkeypatch.delenv("CSVD_MODELS")
+    monkeypatch.setattr(slicer.util, "loadVolume", load)
+    case = CTLeukoaraiosisTest("test_run_and_review")
+    case.setUp()
+    case.runAndReview()

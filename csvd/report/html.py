@@ -129,6 +129,8 @@ def _summary(result: "Result") -> str:
         sentence += f"; {100 * near / total:.0f} % of the volume {reach}." if near is not None else "."
     if near is None:
         sentence += " No ventricle is known, so periventricular and deep could not be told apart."
+    if "burden_class" in result.measurements:
+        sentence += f" Burden class: {_value(result, 'burden_class')}."
     cards = [
         card("Total", amount(total), "mL", share),
         card("Periventricular", amount(near), "mL", _rule(result), "periventricular"),
