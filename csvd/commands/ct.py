@@ -9,6 +9,7 @@ from .terminal import NOT_A_DEVICE
 
 HEADLINE = (
     "total_volume", "periventricular_volume", "deep_volume", "total_percent_icv", "icv_volume", "lesion_count",
+    "left_volume", "right_volume", "asymmetry_index", "burden_class", "fazekas_volume_grade",
     "uncertainty_index", "review_recommended",
 )  # fmt: skip
 

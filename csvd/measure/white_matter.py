@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from csvd.errors import InputError
-from csvd.marker import WMH, Marker
+from csvd.marker import LEUKOARAIOSIS, WMH, Marker
 from csvd.measure import uncertainty
 from csvd.measure.fazekas import DIAMETER, SEVERE_TOTAL, THICKNESS, TOTAL_VOLUME, Fazekas, fazekas
 from csvd.measure.hemispheres import hemisphere_shares
 from csvd.measure.lesions import MM3_PER_ML, SIZES, Lesion, lesion_table
+from csvd.measure.leukoaraiosis import burden
 from csvd.measure.measurement import Measurement
 from csvd.measure.reference import Cutoff, citation, cutoff, on_other_image, volume_by_grade
 from csvd.measure.slices import bounding_box
@@ -20,7 +21,7 @@ VOXELS = "Voxel count x voxel volume"
 
 # What a marker measures beyond what all have, by its key: from the measurements so far, by name, to further ones.
 # `Result.remeasure` comes by here too, so they follow every edit.
-OWN_MEASUREMENTS: dict[str, Callable[[Mapping[str, Measurement]], list[Measurement]]] = {}
+OWN_MEASUREMENTS: dict[str, Callable[[Mapping[str, Measurement]], list[Measurement]]] = {LEUKOARAIOSIS.key: burden}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ..head_ct import AIR_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
 from ..inference import Predictor
 from ..marker import LEUKOARAIOSIS
+from ..midplane import find_midplane
 from ..preprocessing import BACKGROUNDS, hounsfield_window
 from ..result import Result
 from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s
@@ -77,11 +78,13 @@ def segment_leukoaraiosis(
     probability = predictor(stack, BACKGROUNDS[bundle.intensity], part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
     probability = resample(probability * anatomy.lesion_share(grid), grid, ct.grid)
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
-    intracranial = resample(head.intracranial(anatomy.mask("intracranial", head.image.grid)), head.image.grid, ct.grid)
-    intracranial = intracranial > 0.5
+    inside = head.intracranial(anatomy.mask("intracranial", head.image.grid))
+    intracranial = resample(inside, head.image.grid, ct.grid) > 0.5
     probability[ventricles | ~intracranial] = 0
     predicted = time.monotonic()
 
+    made = how_made(bundle, members, mirror, anatomy, predictor)
+    made["parameters"]["midplane"] = find_midplane(inside, head.image.grid)
     result = Result.from_probability(
         ct,
         probability.clip(0, 1),
@@ -92,7 +95,7 @@ def segment_leukoaraiosis(
         pv_rule=pv_rule,
         warnings=[*warnings, *doubts, *predictor.warnings],
         marker=LEUKOARAIOSIS,
-        **how_made(bundle, members, mirror, anatomy, predictor),
+        **made,
     )
     result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
     return result
