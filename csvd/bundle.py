@@ -57,6 +57,11 @@ class Bundle:
         return self.card.get("threshold", 0.5)
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """The threshold of every label; of models for several markers, each marker has its own."""
+        return {label: self.card.get("thresholds", {}).get(label, self.threshold) for label in self.card["labels"]}
+
+    @property
     def in_plane_mm(self) -> float | None:
         """Pixel size of the slices that the networks see; None where they see a ``matrix``."""
         return self.card["preprocessing"].get("in_plane_mm")

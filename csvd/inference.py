@@ -112,7 +112,9 @@ class Predictor:
     Parameters
     ----------
     members
-        Networks with one output channel (sigmoid) or several (softmax); all of one architecture.
+        Networks with one output channel (sigmoid) or several; all of one architecture.
+    independent
+        Whether several channels are questions of their own (sigmoid each), or one with several answers (softmax).
     canvas
         Smallest window (R, A) in pixels that the networks see, that of their training; None shows them whole slices.
     device, mirror
@@ -128,8 +130,9 @@ class Predictor:
         device: str = "auto",
         mirror: bool = False,
         precision: str = "auto",
+        independent: bool = False,
     ):
-        self.canvas, self.mirror, self.precision = canvas, mirror, precision
+        self.canvas, self.mirror, self.precision, self.independent = canvas, mirror, precision, independent
         self.stride = members[0].STRIDE
         self.warnings: list[str] = []
         self.members = [fold_batch_norm(m).to(memory_format=torch.channels_last) for m in members]
@@ -202,7 +205,7 @@ class Predictor:
                     if cancelled and cancelled():
                         raise Cancelled("Cancelled; nothing was written.")
                     logits = member(view).float()
-                    probability = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+                    probability = logits.sigmoid() if self.independent or logits.shape[1] == 1 else logits.softmax(1)
                     probability = probability.flip(2) if i else probability
                     total = probability if total is None else total.add_(probability)
         return (total / (len(self.members) * len(views))).cpu().numpy()

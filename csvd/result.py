@@ -274,22 +274,26 @@ class Result:
 
 
 def _provenance(image: Image, marker: Marker, known: Mapping[str, Any]) -> dict[str, Any]:
+    return {"marker": marker.key, "input": input_facts(image), **run_facts(), **known}
+
+
+def input_facts(image: Image) -> dict[str, Any]:
+    """What provenance keeps of a scan."""
+    return {
+        "path": image.source,
+        "sha256": image.sha256,
+        "shape": list(image.voxels.shape),
+        "spacing_mm": [round(float(mm), 4) for mm in image.spacing_mm],
+    }
+
+
+def run_facts() -> dict[str, Any]:
+    """With what software, and when."""
     software = {"csvd": csvd.__version__, "python": platform.python_version(), "system": platform.platform()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             software[package] = version(package)
-    noted = {
-        "marker": marker.key,
-        "input": {
-            "path": image.source,
-            "sha256": image.sha256,
-            "shape": list(image.voxels.shape),
-            "spacing_mm": [round(float(mm), 4) for mm in image.spacing_mm],
-        },
-        "software": software,
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-    return {**noted, **known}
+    return {"software": software, "date": datetime.now().astimezone().isoformat(timespec="seconds")}
 
 
 def _checked_mask(mask: np.ndarray, image: Image, marker: Marker, what: str) -> np.ndarray:

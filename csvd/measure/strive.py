@@ -162,7 +162,7 @@ def find_candidates(
     sides = [""] * clusters.count if midplane is None else hemispheres_of(centroid_mm, midplane)
 
     found = []
-    for rank, n in enumerate(np.argsort(-volume_mm3, kind="stable"), start=1):
+    for rank, n in enumerate(_largest_first(clusters), start=1):
         reason = definition.reason(diameter_mm[n], longest_mm[n], shortest_mm[n])
         if reason and in_plane:
             reason += " (in the slice)"
@@ -191,6 +191,14 @@ def find_candidates(
     return found
 
 
+def candidate_voxels(mask: np.ndarray, affine: np.ndarray) -> list[np.ndarray]:
+    """Return the voxels of every candidate as indices into the flat mask, in the order of :func:`find_candidates`."""
+    spacing_mm = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
+    clusters = Clusters.of(mask.astype(bool, copy=False), slice_axis(spacing_mm))
+    parts = np.split(np.ravel_multi_index(clusters.index, mask.shape), clusters.first[1:])
+    return [parts[n] for n in _largest_first(clusters)]
+
+
 def measure_candidates(marker: str, candidates: Sequence[Candidate] | None) -> dict[str, Measurement]:
     """Return count, volume, largest diameter and counts by region of a marker, of the candidates that count, by name.
 
@@ -215,6 +223,10 @@ def measure_candidates(marker: str, candidates: Sequence[Candidate] | None) -> d
         )
         for name, what, value, unit, source in rows
     }
+
+
+def _largest_first(clusters: Clusters) -> np.ndarray:
+    return np.argsort(-clusters.voxels, kind="stable")
 
 
 def _lengths(clusters: Clusters, affine: np.ndarray, in_plane: bool, tube: bool) -> tuple[np.ndarray, ...]:

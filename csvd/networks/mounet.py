@@ -126,3 +126,21 @@ class MOUNet(nn.Module):
             if rows.any():
                 logits[rows, number] = decoder([level[rows] for level in features])[:, 0].to(logits.dtype)
         return logits
+
+
+class Routed(nn.Module):
+    """The encoder of a MO-UNet and those of its decoders, by number, that a sequence is for; the others are left out.
+
+    ``forward`` maps (B, in_channels, H, W) to logits (B, decoders, H, W), with one pass of the encoder.
+    """
+
+    STRIDE = MOUNet.STRIDE
+
+    def __init__(self, network: MOUNet, decoders: Sequence[int]):
+        super().__init__()
+        self.encoder = network.encoder
+        self.decoders = nn.ModuleList(network.decoders[number] for number in decoders)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.encoder(x)
+        return torch.cat([decoder(features) for decoder in self.decoders], dim=1)
