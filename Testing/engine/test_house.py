@@ -27,7 +27,7 @@ FLOORS = {
     "anatomy": 5,
     "report": 6,
     "result": 7, "cohort": 7,
-    "pipelines": 8,
+    "pipelines": 8, "comparison": 8,
     "commands": 9,
     "cli": 10,
     "__main__": 11,

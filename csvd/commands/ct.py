@@ -27,20 +27,47 @@ def add(commands) -> None:
     )
     mirror = "predict every slice mirrored too: twice the time, a little steadier (default: on)"
     add_options(parser, "leukoaraiosis", "leukoaraiosis-nnunet", mirror, True)
+    parser.add_argument(
+        "--flair", metavar="FLAIR",
+        help="a FLAIR of the same patient: its hyperintensities are outlined and compared with the leukoaraiosis; "
+        "adds comparison.tsv and comparison.png",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     output = check_options(arguments)
 
+    from ..checks import check_flair
     from ..checks_ct import check_ct
     from ..image import read_image
 
     ct = read_image(arguments.ct, slanted=True)
     check_ct(ct)  # before torch is loaded, so that a wrong file is named at once
+    flair = read_image(arguments.flair) if arguments.flair is not None else None
+    if flair is not None:
+        check_flair(flair)
 
     from ..pipelines.ct import segment_leukoaraiosis
 
     with progress_bar(arguments) as bar:
         result = segment_leukoaraiosis(ct, arguments.model, **pipeline_options(arguments), progress=bar)
-    tell(arguments, result, HEADLINE, len(result.save(output, report=not arguments.no_report)))
+        comparison = None if flair is None else compared(result, flair, arguments, bar)
+    files = result.save(output, report=not arguments.no_report)
+    if comparison is not None:
+        files |= comparison.save(output)
+    tell(arguments, result, HEADLINE, len(files))
+    if comparison is not None and not (arguments.quiet or arguments.json):
+        print(
+            f"On the FLAIR {comparison.volume_flair_ml:.2f} mL, on the CT {comparison.difference_ml:+.2f} mL; Dice "
+            f"{comparison.dice:.2f}. {comparison.quality}"
+        )
+
+
+def compared(result, flair, arguments: argparse.Namespace, progress):
+    """The Comparison with the FLAIR's own result, under the same rules of zones and on the same device."""
+    from ..comparison import compare_with_flair
+    from ..pipelines.wmh import segment_wmh
+
+    rules = {"pv_distance_mm": arguments.pv_distance, "pv_rule": arguments.pv_rule, "device": arguments.device}
+    return compare_with_flair(result, segment_wmh(flair, **rules, progress=progress))

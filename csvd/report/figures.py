@@ -159,13 +159,20 @@ def slices_to_show(stack: AxialStack, labels: np.ndarray, count: int = 12) -> li
 def outline_tiles(stack: AxialStack, labels: np.ndarray, ventricles: np.ndarray, chosen: Sequence[int]) -> list[Tile]:
     """Slices with the outlines of periventricular and deep lesions and, thin, of the ventricles."""
     periventricular, deep, ventricle = (tuple(segment["color"]) for segment in segments())
-    labels, ventricles = stack.turn(labels), stack.turn(ventricles)
+    outlines = ((ventricles, ventricle, LINE_PIXELS / 2), (labels == 1, periventricular, LINE_PIXELS))
+    return outlined(stack, (*outlines, (labels == 2, deep, LINE_PIXELS)), labels, chosen)
+
+
+def outlined(
+    stack: AxialStack, outlines: Sequence[tuple[np.ndarray, tuple, float]], labels: np.ndarray, chosen: Sequence[int]
+) -> list[Tile]:
+    """Slices with the outlines of masks (i, j, k), drawn in their order: each with its colour and width in pixels."""
+    labels, outlines = stack.turn(labels), [(stack.turn(mask), color, line) for mask, color, line in outlines]
     tiles = []
     for k in chosen:
         picture = _grey(stack, k, GREYS)
-        _draw(picture, _outline(stack, ventricles, k, LINE_PIXELS / 2), ventricle)
-        _draw(picture, _outline(stack, labels == 1, k), periventricular)
-        _draw(picture, _outline(stack, labels == 2, k), deep)
+        for mask, color, line in outlines:
+            _draw(picture, _outline(stack, mask, k, line), color)
         tiles.append(_tile(stack, picture, k, labels))
     return tiles
 
