@@ -38,8 +38,14 @@ class BurdenSettings(Settings):
 
     shape: tuple[int, int] = (224, 288)
     pixel_mm: float = 0.75
+    # Nearer to what docs/synthetic.md measures on real FLAIRs than the default, which the WMH networks learned from.
+    lesion_contrast: tuple[float, float] = (1.2, 1.85)
     cortex: tuple[float, float] = (1.08, 1.55)
+    ribbon: float = 0.6
+    grainy: float = 0.6
+    grain: tuple[float, float] = (0.5, 1.1)
     target_fraction: float = 0.42
+    edge_mm: tuple[float, float] = (0.2, 0.65)
     flair_mm: tuple[float, float] = (1.0, 6.0)  # slice thickness
     swi_mm: tuple[float, float] = (1.0, 3.0)
     t1_mm: tuple[float, float] = (0.8, 2.0)

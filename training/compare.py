@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from csvd.anatomy import find_anatomy
 from csvd.image import Image, axial_grid, resample
-from csvd.pipelines.wmh import BRAIN_EDGE, BRAIN_EDGE_MM, segment_wmh
+from csvd.pipelines.walk import stripped_brain
+from csvd.pipelines.wmh import segment_wmh
 
 from .appearance import Slice, areas_mm2, autocorrelation, edge_profile, local_residual, measures
 from .heads import read_ras
@@ -83,6 +84,41 @@ def synthetic(generator: Generator, count: int, group: str = SYNTHETIC) -> Sampl
     stack = np.stack([image.numpy() for image, _ in drawn], 2)
     flair = Image(stack, np.diag([1.0, 1.0, 3.0, 1.0]))
     anatomy, _ = find_anatomy(flair)
+    labels = resample(anatomy.labels, anatomy.grid, flair.grid, order=0)
+    sample = Sample("synthetic", group)
+    for k, (image, target) in enumerate(drawn):
+        one = Slice(image.numpy(), labels[..., k], anatomy.names, target.numpy() > 0, True)
+        if one.usable:
+            sample.add(one)
+    return sample
+
+
+def whole_heads(generator: Generator, heads: int) -> list[float]:
+    """Lesion volumes, mL, of whole heads in which lesions grew as they do in slices."""
+    s = generator.settings
+    generator.settings = replace(s, shape=HEAD_SHAPE, pixel_mm=HEAD_MM)
+    depths = (np.arange(HEAD_PLANES) - (HEAD_PLANES - 1) / 2) * HEAD_MM
+    volumes = []
+    for _ in range(heads):
+        head = generator.heads[generator.rng.integers(len(generator.heads))]
+        slab = generator.deform(head, np.mean(head.brain_box[2]), depths, generator.is_brain)
+        lesion = generator.grow_lesions(slab) > s.target_fraction
+        volumes.append(float(lesion.sum()) * HEAD_MM**3 / 1000)
+    generator.settings = s
+    return volumes
+
+
+def real_slices(scan: Scan) -> Iterator[tuple[int, Slice]]:
+    """Every so many slices of a real scan, with their numbers, as the lesion networks see them.
+
+    Where there is no reference, the answer of one network keeps lesions out of normal white matter.
+    """
+    flair = scan.flair
+    anatomy, _ = find_anatomy(flair)
+    grid = axial_grid(flair.grid, 1.0)
+    voxels = resample(flair.voxels, flair.grid, grid)
+    level = np.median(voxels[anatomy.mask("tissue", grid)])
+    image = np.where(stripped_brain(anatomy, grid), (voxels / level).clip(0, 4), 0)
     labels = resample(anatomy.labels, anatomy.grid, flair.grid, order=0)
     sample = Sample("synthetic", group)
     for k, (image, target) in enumerate(drawn):

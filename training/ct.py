@@ -49,6 +49,8 @@ class CTSettings(Settings):
     thickness_mm: tuple[float, float] = (5.0, 5.0)
     thin: float = 0.0
     infarct: float = 0.25
+    target_fraction: float = 0.42
+    edge_mm: tuple[float, float] = (0.2, 0.65)
     leukoaraiosis_hu: tuple[float, float] = (5.0, 15.0)  # below white matter
     noise_hu: tuple[float, float] = (2.0, 4.0)  # SD in a slice of 5 mm
     stripped: float = 0.8  # share of slices with the brain alone

@@ -40,13 +40,17 @@ class Settings:
     thickness_mm: tuple[float, float] = (1.0, 8.0)
     thin: float = 0.25  # share of slabs at 1 mm
     low_slices: float = 0.25  # share drawn from the whole brain; the rest lie above its base, where lesions are
-    lesion_contrast: tuple[float, float] = (1.2, 1.85)  # lesion core / white matter
+    lesion_contrast: tuple[float, float] = (1.18, 1.8)  # lesion core / white matter
     above_cortex: tuple[float, float] = (1.06, 1.25)  # the core is at least this many times the cortex
-    target_fraction: float = 0.42  # a pixel is lesion when this share of it is: experts outline a little generously
-    cortex: tuple[float, float] = (1.08, 1.55)  # cortex / white matter
+    target_fraction: float = 0.35  # a pixel is lesion when this share of it is: experts outline generously
+    edge_mm: tuple[float, float] = (0.25, 0.8)  # softness of a lesion's outline
+    cortex: tuple[float, float] = (1.0, 1.35)  # cortex / white matter
+    ribbon: float = 0.8  # the thin ribbon of cortex, sharing its voxels with fluid, loses up to so much of its contrast
     folds: float = 0.8  # share of slabs whose cortex folds deeper than in the map, where the map says white matter
     healthy: float = 0.18  # share of slabs without any lesion
     infarct: float = 0.1  # share of slabs with an infarct
+    grainy: float = 0.4  # share of slices whose noise is correlated
+    grain: tuple[float, float] = (0.6, 0.6)  # its length, pixels
     real: float = 0.4  # share of slabs laid through real unlabelled scans, where there are any
     priors: dict[str, float] = field(
         default_factory=lambda: {"halo": 0.6, "confluent": 0.4, "punctate": 0.55, "map": 0.25, "shape": 0.55}
@@ -302,7 +306,7 @@ class Generator:
             if rng.random() < 0.5:  # leukocortical and juxtacortical lesions do exist
                 juxtacortical = (tissue == CODE["cortex"]) * (found > 127)
                 allowed = torch.maximum(allowed, juxtacortical.float())
-        return torch.sigmoid(depth / self.uniform(0.2, 0.65)) * allowed
+        return torch.sigmoid(depth / self.uniform(*self.settings.edge_mm)) * allowed
 
     def grow_infarct(self, slab: Slab) -> torch.Tensor:
         """How far each point lies inside an infarct of the cortex and what is under it, mm; -9 in most slabs: (N,)."""
@@ -391,7 +395,7 @@ class Generator:
         image = image * (1 + u(0, 0.05) * self.noise(points, u(6, 16), rng))
         is_cortex = tissue == CODE["cortex"]
         if rng.random() < 0.7:  # the thin ribbon shares its voxels with fluid: only thick, folded grey is fully bright
-            image = image + is_cortex * (cortex - 1) * u(-0.6, 0)
+            image = image + is_cortex * (cortex - 1) * u(-s.ribbon, 0)
         image = image * (1 + is_cortex * u(0, 0.13) * self.noise(points, u(8, 16), rng))
         to_cortex = sample(head.cortex_mm, points).float() * STEP_MM
         ventricle = sample(head.ventricle_mm, points).float() * STEP_MM
@@ -512,9 +516,9 @@ class Generator:
         real, imaginary = (
             torch.randn(image.shape, generator=self.torch_rng, device=self.device) * level for _ in range(2)
         )
-        if rng.random() < 0.6:  # interpolated matrices and filters of the console correlate the noise
-            length = u(0.5, 1.1)
-            real, imaginary = (blur(n, length) * (3 * length) for n in (real, imaginary))
+        if rng.random() < self.settings.grainy:  # interpolated matrices and filters of the console correlate the noise
+            length = u(*self.settings.grain)
+            real, imaginary = (blur(n, length) * (3.3 * length) for n in (real, imaginary))
         return torch.sqrt((image + real) ** 2 + imaginary**2)
 
     def brain_only(self, image: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from tiny_models import ANATOMY_LABELS, ROOT, SHARED, ball_in
 from csvd.bundle import load_bundle
 from csvd.grid import Grid
 from csvd.networks import build
-from csvd.pipelines.wmh import BRAIN_EDGE, BRAIN_EDGE_MM
+from csvd.pipelines.walk import BRAIN_EDGE, BRAIN_EDGE_MM
 from csvd.preprocessing import BACKGROUND, foreground_scaled, standardise
 
 pytest.importorskip("training.heads", reason="training is not beside the tests")
