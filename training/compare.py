@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from csvd.anatomy import find_anatomy
 from csvd.image import Image, axial_grid, resample
@@ -119,42 +118,6 @@ def real_slices(scan: Scan) -> Iterator[tuple[int, Slice]]:
     voxels = resample(flair.voxels, flair.grid, grid)
     level = np.median(voxels[anatomy.mask("tissue", grid)])
     image = np.where(stripped_brain(anatomy, grid), (voxels / level).clip(0, 4), 0)
-    labels = resample(anatomy.labels, anatomy.grid, flair.grid, order=0)
-    sample = Sample("synthetic", group)
-    for k, (image, target) in enumerate(drawn):
-        one = Slice(image.numpy(), labels[..., k], anatomy.names, target.numpy() > 0, True)
-        if one.usable:
-            sample.add(one)
-    return sample
-
-
-def whole_heads(generator: Generator, heads: int) -> list[float]:
-    """Lesion volumes, mL, of whole heads in which lesions grew as they do in slices."""
-    s = generator.settings
-    generator.settings = replace(s, shape=HEAD_SHAPE, pixel_mm=HEAD_MM)
-    depths = (np.arange(HEAD_PLANES) - (HEAD_PLANES - 1) / 2) * HEAD_MM
-    volumes = []
-    for _ in range(heads):
-        head = generator.heads[generator.rng.integers(len(generator.heads))]
-        slab = generator.deform(head, np.mean(head.brain_box[2]), depths, generator.is_brain)
-        lesion = generator.grow_lesions(slab) > s.target_fraction
-        volumes.append(float(lesion.sum()) * HEAD_MM**3 / 1000)
-    generator.settings = s
-    return volumes
-
-
-def real_slices(scan: Scan) -> Iterator[tuple[int, Slice]]:
-    """Every so many slices of a real scan, with their numbers, as the lesion networks see them.
-
-    Where there is no reference, the answer of one network keeps lesions out of normal white matter.
-    """
-    flair = scan.flair
-    anatomy, _ = find_anatomy(flair)
-    grid = axial_grid(flair.grid, 1.0)
-    voxels = resample(flair.voxels, flair.grid, grid)
-    level = np.median(voxels[anatomy.mask("tissue", grid)])
-    brain = ndimage.gaussian_filter(anatomy.mask("brain", grid).astype(np.float32), (BRAIN_EDGE_MM, BRAIN_EDGE_MM, 0))
-    image = np.where(brain > BRAIN_EDGE, (voxels / level).clip(0, 4), 0)
     labels = resample(anatomy.labels, anatomy.grid, grid, order=0)
     lesion = scan.truth if scan.has_truth else segment_wmh(flair, members=1).mask
     lesion = resample(lesion.astype(np.float32), flair.grid, grid) >= 0.5
