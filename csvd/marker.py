@@ -17,6 +17,7 @@ class Marker:
         name: in sentences.
         image: what it is seen on.
         were: the verb that goes with `name`, "were" or "was".
+        slanted: whether slices may be slanted, as those of a tilted CT gantry.
         window: level and width in which a reader looks at the image; None where grey values have no unit, then the
             image's own percentiles.
     """
@@ -26,6 +27,7 @@ class Marker:
     name: str
     image: str
     were: str
+    slanted: bool = False
     window: tuple[float, float] | None = None
 
     @property
@@ -36,5 +38,7 @@ class Marker:
 
 WMH = Marker("wmh", "WMH", "white matter hyperintensities", "FLAIR", "were")
 # 40/80 HU is the brain window of any CT console.
-LEUKOARAIOSIS = Marker("leukoaraiosis", "leukoaraiosis", "leukoaraiosis", "CT", "was", window=(40.0, 80.0))
+LEUKOARAIOSIS = Marker(
+    "leukoaraiosis", "leukoaraiosis", "leukoaraiosis", "CT", "was", slanted=True, window=(40.0, 80.0)
+)
 MARKERS = {marker.key: marker for marker in (WMH, LEUKOARAIOSIS)}

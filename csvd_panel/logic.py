@@ -96,7 +96,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic):
         """Copy the voxels; returns the rest of the work, which knows no node and may run in a thread."""
         from csvd_slicer.volumes import image_from_node
 
-        image = image_from_node(scanNode)
+        image = image_from_node(scanNode, slanted=self.marker.slanted)
         settings = {
             "threshold": threshold, "pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "device": device,
             "mirror": self.mirror if mirror is None else mirror,

@@ -146,7 +146,7 @@ class Panel(VTKObservationMixin):
         if self.scan is None:
             return
         try:
-            self.run.check(image_from_node(self.scan))
+            self.run.check(image_from_node(self.scan, slanted=self.marker.slanted))
             nodes = find(self.scan, self.marker)
             if nodes is not None:
                 self._take(nodes, result_from_nodes(nodes))

@@ -67,7 +67,8 @@ def recall(
     """
     from csvd.result import Result
 
-    image = image_from_node(scan)
+    marker = marker_of(node)
+    image = image_from_node(scan, slanted=marker.slanted)
     try:
         origin = json.loads(node.GetAttribute(ORIGIN))
         axes = _flipped_axes(node, scan)
@@ -84,7 +85,7 @@ def recall(
         parameters=parameters,
         **measured_with,
         **told,
-        marker=marker_of(node),
+        marker=marker,
     )
     segments = read_segments(node, scan)
     result = remeasure(automatic, segments)

@@ -17,7 +17,15 @@ import vtk
 
 from csvd.errors import InputError
 from csvd_slicer.naming import BRAIN, VENTRICLES, descriptions, marker_of, terminology, zone_ids
-from csvd_slicer.volumes import grid_of, image_array, own_affine, scalars_of, transform_to_world, world_affine
+from csvd_slicer.volumes import (
+    grid_of,
+    image_array,
+    own_affine,
+    scalars_of,
+    transform_to_world,
+    voxels_of,
+    world_affine,
+)
 
 if TYPE_CHECKING:
     from csvd.result import Result
@@ -211,7 +219,10 @@ def _on_scan(voxels: np.ndarray, start: np.ndarray, image, node, scan) -> np.nda
     image.GetImageToWorldMatrix(matrix)
     affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
     affine[:3, 3] += affine[:3, :3] @ start
-    grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(scan)
+    if node.GetTransformNodeID() == scan.GetTransformNodeID():
+        grid, target = Grid(voxels.shape, affine), Grid(voxels_of(scan).shape, own_affine(scan))
+    else:
+        grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(scan)
     mapping = np.linalg.inv(target.affine) @ grid.affine
     shift = np.rint(mapping[:3, 3]).astype(int)
     off = (mapping @ corners(grid.shape) - corners(grid.shape))[:3] - shift[:, None]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A choice: less is rounding in a registration, more changes a volume in mL by over 3 %.
 SCALES = 0.01
+STRAIGHT_MM = 0.1  # a choice, a fraction of a pixel: a transform that bends a scan by less moves it as a whole
 KINDS = {
     "vtkMRMLLabelMapVolumeNode": "is a label map",
     "vtkMRMLVectorVolumeNode": "has several values in each voxel (colour or vectors)",
@@ -30,8 +31,12 @@ KINDS = {
 }
 
 
-def image_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Image:
+def image_from_node(node: slicer.vtkMRMLScalarVolumeNode, *, slanted: bool = False) -> Image:
     """The voxels of a volume node and where they lie in the world.
+
+    Args:
+        slanted: take the slices of a tilted CT gantry as they are. Slicer's DICOM reader puts their slant into a
+            non-linear transform.
 
     Returns:
         Image: a copy of the voxels (i, j, k) in their own type, so that it can be worked on while the scene changes;
@@ -42,9 +47,19 @@ def image_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Image:
         InputError: no volume, one with several values per voxel, a label map, no voxels, or a parent transform that
         bends, slants or flattens it.
     """
-    from csvd.image import Image
+    from csvd.grid import LARGEST_SHEAR, shear
+    from csvd.image import LARGEST_TILT_DEG, Image
 
     voxels = voxels_of(node)
+    parent = node.GetParentTransformNode()
+    if parent is not None and not slanted and not parent.IsTransformToWorldLinear():
+        raise _bent(node)
+    limit = np.sin(np.radians(LARGEST_TILT_DEG)) if slanted else LARGEST_SHEAR
+    if not shear(world_affine(node)) <= limit:
+        raise InputError(
+            f"The voxels of {node.GetName()} are slanted by its transform: harden the transform on a copy, resample "
+            "that copy, and use it, or remove the transform."
+        )
     scale = np.cbrt(abs(np.linalg.det(world_affine(node)[:3, :3]) / np.linalg.det(own_affine(node)[:3, :3])))
     warnings = ()
     if abs(scale - 1) > SCALES:
@@ -92,32 +107,45 @@ def own_affine(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
 
 
 def world_affine(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
-    """4x4, voxel index to world RAS mm; raises InputError where parent transforms do not keep a straight grid."""
-    from csvd.grid import LARGEST_SHEAR, shear
-
+    """4x4, voxel index to world RAS mm; raises InputError where parent transforms bend or flatten the grid."""
     affine = transform_to_world(node) @ own_affine(node)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(f"{node.GetName()} is flat or has no size in the world: remove its transform.")
-    if not shear(affine) <= LARGEST_SHEAR:
-        raise InputError(
-            f"The voxels of {node.GetName()} are slanted by its transform: harden the transform on a copy, resample "
-            "that copy, and use it, or remove the transform."
-        )
     return affine
 
 
 def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
-    """4x4, from a node's own RAS mm to the world through all its parents; raises InputError where one is not linear."""
+    """4x4, from a node's own RAS mm to the world through all its parents; raises InputError where they bend it."""
     matrix = vtk.vtkMatrix4x4()
     parent = node.GetParentTransformNode()
     if parent is not None:
         if not parent.IsTransformToWorldLinear():
-            raise InputError(
-                f"{node.GetName()} is bent by the non-linear transform {parent.GetName()}: remove the transform, or "
-                "harden it and use the hardened volume."
-            )
+            return _straight(node)
         parent.GetMatrixTransformToWorld(matrix)
     return _array(matrix)
+
+
+def _straight(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+    """4x4 of parent transforms that are not called linear, but move the voxels of a volume as a matrix would."""
+    if not node.IsA("vtkMRMLVolumeNode"):
+        raise _bent(node)
+    ends = [(0, (n - 1) / 2, n - 1) for n in voxels_of(node).shape]
+    places = own_affine(node) @ [*map(np.ravel, np.meshgrid(*ends)), np.ones(27)]
+    to_world = vtk.vtkGeneralTransform()
+    node.GetParentTransformNode().GetTransformToWorld(to_world)
+    moved = np.ones_like(places)
+    moved[:3] = np.transpose([to_world.TransformPoint(place) for place in places[:3].T])
+    matrix = moved @ np.linalg.pinv(places)
+    if not np.abs(matrix @ places - moved).max() <= STRAIGHT_MM:
+        raise _bent(node)
+    return matrix
+
+
+def _bent(node: slicer.vtkMRMLTransformableNode) -> InputError:
+    return InputError(
+        f"{node.GetName()} is bent by the non-linear transform {node.GetParentTransformNode().GetName()}: remove the "
+        "transform, or harden it and use the hardened volume."
+    )
 
 
 def write_like(

@@ -393,6 +393,7 @@ def test_leukoaraiosis_on_ct_is_told_in_its_own_words():
     assert "Leukoaraiosis on CT" in text
     assert "0.20 mL of leukoaraiosis in 40 lesions" in text
     assert "Fazekas grade that goes with the total volume on FLAIR" in text
+    assert "Burden class: <= 10 mL." in text
     assert "Ryu et al." in text
     assert not re.search("hyperintens|Andere", text)
     none = Page(render(small_result(lesions=0, marker=LEUKOARAIOSIS))).text

@@ -134,6 +134,7 @@ def test_load_apply_segments_and_numbers(ui, ct, run):
     assert (np.count_nonzero(segments.labels == 1), np.count_nonzero(segments.labels == 2)) == (25, 10)
     assert run.segmentation.GetSegmentation().GetNthSegment(1).GetName() == "Deep leukoaraiosis"
     numbers = volumes(ui)
+    assert (numbers["Burden class"], numbers["Quarter among stroke patients"]) == ("<= 10 mL", "1")
     assert numbers["Total leukoaraiosis (mL)"] == "0.17"
     assert (numbers["Left-sided (mL)"], numbers["Right-sided (mL)"]) == ("0.12", "0.05")
     assert numbers["Asymmetry, left to right"] == f"{15 / 35:.2f}"

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import headless
 import numpy as np
 import pytest
-from nodes import GEOMETRIES, add_flair, add_volume, result_of
+import slicer
+import vtk
+from nodes import GEOMETRIES, add_flair, add_transform, add_volume, pieces, result_of
 from phantoms import CT, head
 from rendering import SliceView
 from test_reload import close
@@ -20,7 +22,7 @@ from csvd_slicer.naming import MARKER, marker_of
 from csvd_slicer.review import decide, review_items
 from csvd_slicer.scene import families, find, remove, result_from_nodes, show
 from csvd_slicer.segments import read_segments
-from csvd_slicer.volumes import image_from_node, world_affine
+from csvd_slicer.volumes import image_from_node, own_affine, world_affine
 
 
 @pytest.fixture
@@ -168,6 +170,47 @@ def test_a_comparison_lies_in_the_folder_of_the_ct_and_goes_with_its_family(scen
     remove(compared)
     assert scene.GetFirstNodeByName("CT WMH of the FLAIR") is None
     assert find(flair) is not None
+
+
+TILT = np.array([[1, 0, 0, 0], [0, 1, 0.3, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])  # 17 degrees
+
+
+def shearing_grid(scene, ct):
+    """TILT as Slicer's DICOM reader makes it of a tilted gantry: displacements of the corners, linear between them."""
+    low, high = np.zeros(3), np.array([39, 49 * 1.2, 7 * 4.0])
+    affine = own_affine(ct)
+    corners = [affine[:3, :3] @ (np.array(c) * (high - low) / [1, 1.2, 4]) + affine[:3, 3] for c in np.ndindex(2, 2, 2)]
+    origin, far = np.min(corners, axis=0), np.max(corners, axis=0)
+    grid = vtk.vtkImageData()
+    grid.SetDimensions(2, 2, 2)
+    grid.SetOrigin(origin)
+    grid.SetSpacing(far - origin)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    for n in range(8):
+        place = np.array(grid.GetPoint(n))
+        grid.GetPointData().GetScalars().SetTuple3(n, *(TILT[:3, :3] @ place - place))
+    warp = slicer.vtkOrientedGridTransform()
+    warp.SetDisplacementGridData(grid)
+    node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Acquisition transform")
+    node.SetAndObserveTransformToParent(warp)
+    return node
+
+
+@pytest.mark.parametrize("kind", ["a matrix", "a grid of displacements"])
+def test_a_ct_of_a_tilted_gantry_is_read_slanted_and_shown_on_its_own_voxels(scene, ct, tmp_path, kind):
+    transform = add_transform(scene, TILT) if kind == "a matrix" else shearing_grid(scene, ct)
+    ct.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match=r"slanted by its transform|bent by the non-linear"):
+        image_from_node(ct)
+    image = image_from_node(ct, slanted=True)
+    assert np.allclose(image.affine, TILT @ own_affine(ct), atol=1e-6)
+    result = Result.from_probability(*pieces(image), marker=LEUKOARAIOSIS)
+    nodes = show(result, ct)
+    assert nodes.segmentation.GetTransformNodeID() == transform.GetID()
+    assert np.array_equal(read_segments(nodes.segmentation, ct).labels, result.labels)
+    headless.save_bundle(tmp_path / "tilted.mrb")
+    (again,) = families(headless.open_bundle(tmp_path / "tilted.mrb"))
+    assert np.array_equal(result_from_nodes(again).labels, result.labels)
 
 
 def test_a_slice_of_a_ct_shows_brain_in_greys_and_leukoaraiosis_in_colour(scene, tmp_path):
