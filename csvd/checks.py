@@ -60,18 +60,23 @@ def check_flair(image: Image) -> list[str]:
     Doubts about the file's header are in ``image.warnings`` and not repeated here.
     """
     name = image.source or "The image"
-    require_volume(image, name, "FLAIR")
-    voxels = image.voxels
-    _require_mr(image, name)
-    head = _Head.find(image)
+    head = require_head(image, name, "FLAIR")
+    return [*doubts_about_slices(image.grid), *doubts_about_coverage(head), *_doubts_about_contrast(head)]
+
+
+def require_head(image: Image, name: str, wanted: str) -> "Head":
+    """The head in an MR image; raises InputError where there is none. ``wanted`` is the sequence to give."""
+    require_volume(image, name, wanted)
+    _require_mr(image, name, wanted)
+    head = Head.find(image)
     if head.volume_ml < SMALLEST_HEAD_ML:
         raise InputError(
-            f"{name} shows no head: only {head.volume_ml:.0f} mL are brighter than the background. Give a FLAIR of the "
-            "head."
+            f"{name} shows no head: only {head.volume_ml:.0f} mL are brighter than the background. Give the "
+            f"{wanted} of this head."
         )
-    if _is_stripped_ct(voxels, head):
-        raise InputError(_ct(name))
-    return [*doubts_about_slices(image.grid), *_doubts_about_coverage(head), *_doubts_about_contrast(head)]
+    if _is_stripped_ct(image.voxels, head):
+        raise InputError(_ct(name, wanted))
+    return head
 
 
 def require_volume(image: Image, name: str, wanted: str) -> None:
@@ -137,26 +142,26 @@ def _is_label_map(voxels: np.ndarray) -> bool:
     return bool(max(agreement) > LABEL_AGREEMENT)
 
 
-def _require_mr(image: Image, name: str) -> None:
+def _require_mr(image: Image, name: str, wanted: str) -> None:
     if image.modality not in ("", "MR", "OT", "SC"):
-        raise InputError(f"{name} is a DICOM image of modality {image.modality}, not MR. Give the FLAIR series.")
+        raise InputError(f"{name} is a DICOM image of modality {image.modality}, not MR. Give the {wanted} series.")
     if image.voxels.dtype.kind != "u" and np.mean(image.voxels < AIR_HU) > AIR_SHARE:
-        raise InputError(_ct(name))
+        raise InputError(_ct(name, wanted))
 
 
-def _is_stripped_ct(voxels: np.ndarray, head: "_Head") -> bool:
+def _is_stripped_ct(voxels: np.ndarray, head: "Head") -> bool:
     level = float(np.median(head.inner))
     low, high = BRAIN_RANGE_HU
     plausible = BRAIN_HU[0] <= level <= BRAIN_HU[1] and low <= voxels.min() < 0 and voxels.max() <= high
     return bool(plausible and head.mode_skew < CT_SKEW)
 
 
-def _ct(name: str) -> str:
-    return f"{name} looks like CT (Hounsfield units), not FLAIR. Give the FLAIR of this head."
+def _ct(name: str, wanted: str) -> str:
+    return f"{name} looks like CT (Hounsfield units), not {wanted}. Give the {wanted} of this head."
 
 
 @dataclass(frozen=True)
-class _Head:
+class Head:
     """The head at about 3 mm: where it is, and the brightness of its inner part over the local level."""
 
     mask: np.ndarray
@@ -165,7 +170,7 @@ class _Head:
     relative: np.ndarray
 
     @classmethod
-    def find(cls, image: Image) -> "_Head":
+    def find(cls, image: Image) -> "Head":
         coarse, grid = _coarse(image)
         mask = _largest_solid(coarse > TISSUE * _otsu(coarse))
         padded = np.pad(mask, 1)
@@ -248,7 +253,7 @@ def doubts_about_slices(grid: Grid) -> list[str]:
     return doubts
 
 
-def _doubts_about_coverage(head: _Head) -> list[str]:
+def doubts_about_coverage(head: Head) -> list[str]:
     doubts = []
     up = world_axes(head.grid)[2]
     occupied = np.flatnonzero(head.mask.any(axis=tuple({0, 1, 2} - {up})))
@@ -263,7 +268,7 @@ def _doubts_about_coverage(head: _Head) -> list[str]:
     return doubts
 
 
-def _cut_faces_cm2(head: _Head) -> dict[str, float]:
+def _cut_faces_cm2(head: Head) -> dict[str, float]:
     """Area of the head on each outer face of the image but the lower one, where the neck leaves it."""
     areas = {}
     sides = (("left", "right"), ("back", "front"), ("bottom", "top"))
@@ -275,7 +280,7 @@ def _cut_faces_cm2(head: _Head) -> dict[str, float]:
     return {side: areas[side] for side in LARGEST_CUT_CM2}
 
 
-def _doubts_about_contrast(head: _Head) -> list[str]:
+def _doubts_about_contrast(head: Head) -> list[str]:
     relative = head.relative
     bright, dark = np.mean(relative > FLUID_BRIGHT), np.mean(relative < CSF)
     if bright > T2_BRIGHT_SHARE and bright > dark:

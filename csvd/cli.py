@@ -8,11 +8,11 @@ import signal
 import sys
 
 from . import __version__
-from .commands import cohort, ct, evaluate, models, wmh
+from .commands import burden, cohort, ct, evaluate, models, wmh
 from .commands.terminal import NOT_A_DEVICE
 from .errors import Cancelled, CsvdError, InputError
 
-COMMANDS = (wmh, ct, cohort, evaluate, models)
+COMMANDS = (wmh, ct, burden, cohort, evaluate, models)
 
 
 class Parser(argparse.ArgumentParser):

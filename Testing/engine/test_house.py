@@ -21,16 +21,18 @@ MODELS = ROOT / "Resources" / "Models"
 
 # A part may import parts of lower floors, and its own; the same number means side by side, not through each other.
 FLOORS = {
-    "networks": 0, "errors": 0, "marker": 0, "preprocessing": 0,
-    "grid": 1, "nifti": 2, "itk": 2, "image": 3, "checks": 4, "head_ct": 4, "midplane": 4, "checks_ct": 5,
+    "networks": 0, "errors": 0, "marker": 0, "preprocessing": 0, "sequences": 0,
+    "grid": 1, "nifti": 2, "itk": 2, "image": 3, "checks": 4, "head_ct": 4, "midplane": 4,
+    "checks_ct": 5, "checks_sequences": 5,
     "bundle": 4, "inference": 4, "measure": 4, "registration": 4,
     "anatomy": 5,
     "report": 6,
-    "result": 7, "cohort": 7,
-    "pipelines": 8, "comparison": 8,
-    "commands": 9,
-    "cli": 10,
-    "__main__": 11,
+    "result": 7, "focal_result": 7, "cohort": 7,
+    "burden_result": 8,
+    "pipelines": 9, "comparison": 9,
+    "commands": 10,
+    "cli": 11,
+    "__main__": 12,
 }  # fmt: skip
 NEVER = {"slicer", "qt", "ctk", "vtk", "trame"}
 ALLOWED = {"numpy", "scipy", "SimpleITK", "torch", "safetensors", "jsonschema", "PIL"}

@@ -51,7 +51,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..pipelines.ct import segment_leukoaraiosis
 
     with progress_bar(arguments) as bar:
-        result = segment_leukoaraiosis(ct, arguments.model, **pipeline_options(arguments), progress=bar)
+        result = segment_leukoaraiosis(
+            ct, arguments.model, threshold=arguments.threshold, **pipeline_options(arguments), progress=bar
+        )
         comparison = None if flair is None else compared(result, flair, arguments, bar)
     files = result.save(output, report=not arguments.no_report)
     if comparison is not None:

@@ -15,13 +15,18 @@ from .terminal import NOT_A_DEVICE, ProgressBar, print_measurements
 def add_options(parser: argparse.ArgumentParser, lesion: str, model: str, mirror_help: str, mirror: bool) -> None:
     """Add the options to ``parser``; ``lesion`` is what a voxel is called, ``mirror`` the default of --mirror."""
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FOLDER", help="where to write; made if it is not there"
-    )
-    parser.add_argument(
         "--threshold", type=float, metavar="P",
         help=f"a voxel is {lesion} when the members' mean probability reaches P, between 0 and 1; lower finds more "
         "(default: the model's own)",
     )  # fmt: skip
+    add_run_options(parser, lesion, model, mirror_help, mirror)
+
+
+def add_run_options(parser: argparse.ArgumentParser, lesion: str, model: str, mirror_help: str, mirror: bool) -> None:
+    """Those options that do not depend on how many markers there are; see `add_options`."""
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="where to write; made if it is not there"
+    )
     parser.add_argument(
         "--pv-distance", type=float, default=10.0, metavar="MM",
         help=f"{lesion} nearer than this to a lateral ventricle are periventricular, the others deep (default: 10; "
@@ -46,7 +51,7 @@ def check_options(arguments: argparse.Namespace) -> Path:
     """The output folder, once the options can be right; raises InputError before any long work is done."""
     if not 0 < arguments.pv_distance < math.inf:
         raise InputError(f"--pv-distance is {arguments.pv_distance:g}: give a distance in mm above 0, 10 is usual.")
-    if arguments.threshold is not None and not 0 < arguments.threshold < 1:
+    if isinstance(arguments.threshold, float) and not 0 < arguments.threshold < 1:
         raise InputError(f"--threshold is {arguments.threshold:g}: give a number between 0 and 1.")
     folder = Path(arguments.output)
     if folder.exists() and not folder.is_dir():
@@ -60,9 +65,8 @@ def check_options(arguments: argparse.Namespace) -> Path:
 
 
 def pipeline_options(arguments: argparse.Namespace) -> dict:
-    """The options that go to a pipeline as they are."""
+    """The options that go to every pipeline as they are."""
     return {
-        "threshold": arguments.threshold,
         "pv_distance_mm": arguments.pv_distance,
         "pv_rule": arguments.pv_rule,
         "device": arguments.device,

@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..pipelines.wmh import segment_wmh
 
     with progress_bar(arguments) as bar:
-        result = segment_wmh(flair, arguments.model, **pipeline_options(arguments), progress=bar)
+        result = segment_wmh(
+            flair, arguments.model, threshold=arguments.threshold, **pipeline_options(arguments), progress=bar
+        )
     if arguments.t1 is not None:
         result.warnings.append("A T1 was given; the models of this version do not use it.")
     tell(arguments, result, HEADLINE, len(result.save(output, report=not arguments.no_report)))

@@ -139,7 +139,7 @@ def relative_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> tuple[np.ndar
     level = float(np.median(voxels[anatomy.mask("tissue", grid)]))
     if not level > 0:  # nan where no tissue was found
         raise InputError(
-            f"{flair.source or 'The image'} has no signal in the brain. Give the FLAIR as the scanner made it."
+            f"{flair.source or 'The image'} has no signal in the brain. Give the image as the scanner made it."
         )
     head = (voxels / level).clip(0, 4).astype(np.float32)
     return head, np.where(stripped_brain(anatomy, grid), head, np.float32(0))

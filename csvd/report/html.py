@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from csvd.marker import Marker
+from csvd.marker import WMH, Marker
 from csvd.measure.reference import cutoff
 from csvd.measure.uncertainty import REVIEW_LIMIT, VOXEL_LIMIT
 from csvd.report.details import (
@@ -54,11 +54,16 @@ def render(result: "Result") -> str:
         provenance_section(result),
         f"<footer>{escape(NOT_A_DEVICE)}</footer>",
     ]
+    return page(f"{marker.name.capitalize()}: {file_name(result)}", body, result.provenance, marker)
+
+
+def page(title: str, body: Sequence[str], provenance: Mapping[str, Any], marker: Marker = WMH) -> str:
+    """A whole document around the parts of a report, empty ones left out."""
     colors = {name: "rgb({},{},{})".format(*s["color"]) for name, s in zip(ZONES, segments(marker), strict=True)}
     stops = ", ".join("rgb({},{},{})".format(*color) + f" {100 * place:g}%" for place, color in COLOR_STOPS)
     return Template(files(__package__).joinpath("template.html").read_text(encoding="utf-8")).substitute(
-        generator=escape(f"csvd {_software(result).get('csvd', '')}".strip()),
-        title=escape(f"{marker.name.capitalize()}: {file_name(result)}"),
+        generator=escape(f"csvd {provenance.get('software', {}).get('csvd', '')}".strip()),
+        title=escape(title),
         gradient=f"linear-gradient(to right, {stops})",
         body="\n".join(part for part in body if part),
         **colors,
@@ -73,10 +78,10 @@ def _header(result: "Result") -> str:
         "Image": file_name(result),
         "SHA-256": sha256[:12] + "…" if sha256 else "not known",
         "Voxels": f"{shape}, {spacing} mm",
-        "Analysed": _date(result.provenance.get("date")),
+        "Analysed": date(result.provenance.get("date")),
     }
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in items.items())
-    training = " ".join(f"{escape(text)}" for text in _statements(result))
+    training = " ".join(f"{escape(text)}" for text in statements(result.provenance))
     return (
         '<header><div class="kicker">csvd · cerebral small vessel disease</div>'
         f"<h1>{escape(result.marker.name.capitalize())} on {escape(result.marker.image)}</h1>"
@@ -209,17 +214,14 @@ def _uncertainty(result: "Result", shown: Sequence[Tile]) -> str:
     )
 
 
-def _software(result: "Result") -> Mapping[str, str]:
-    return result.provenance.get("software", {})
-
-
-def _statements(result: "Result") -> list[str]:
+def statements(provenance: Mapping[str, Any]) -> list[str]:
     """What each model says of its own training, once."""
-    models = result.provenance.get("models", [])
+    models = provenance.get("models", [])
     return list(dict.fromkeys(model["statement"] for model in models if model.get("statement")))
 
 
-def _date(iso: str | None) -> str:
+def date(iso: str | None) -> str:
+    """A day and time to read."""
     return datetime.fromisoformat(iso).strftime("%d %b %Y, %H:%M") if iso else "not known"
 
 

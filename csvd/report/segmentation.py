@@ -10,6 +10,7 @@ the ventricles when they load it, and someone who drags the file into Slicer see
 
 import json
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,8 +30,17 @@ GZIP = 31  # zlib's window size code for a gzip header around the stream
 @cache
 def segments(marker: Marker = WMH) -> tuple[dict, ...]:
     """The segments of a result in order: id, name, color (0-255), layer, label value and DICOM codes."""
-    listed = json.loads(files(__package__).joinpath("segments.json").read_text(encoding="utf-8"))["segments"]
-    return tuple(named_after(marker, segment) for segment in listed)
+    return tuple(named_after(marker, segment) for segment in _listed()["segments"])
+
+
+@cache
+def focal_segments() -> dict[str, dict]:
+    """The segment of each marker of small foci, by its key in `csvd.measure.strive`."""
+    return {segment["marker"]: segment for segment in _listed()["focal"]}
+
+
+def _listed() -> dict:
+    return json.loads(files(__package__).joinpath("segments.json").read_text(encoding="utf-8"))
 
 
 def named_after(marker: Marker, segment: dict) -> dict:
@@ -50,28 +60,37 @@ def write_segmentation(
         path: the file, whose name should end in ``.seg.nrrd``.
         marker: what the lesions are.
     """
-    layers = np.stack([labels.astype(np.uint8), ventricles.astype(np.uint8)])
+    write_segments([labels, ventricles], grid, path, segments(marker))
+
+
+def write_segments(layers: Sequence[np.ndarray], grid: Grid, path: Path, listed: Sequence[dict]) -> None:
+    """Write labelmaps (i, j, k) as the layers of one file, and the segments ``listed`` of them, as `segments` has them.
+
+    A single layer is written without an axis for layers, as Slicer does.
+    """
+    stacked = np.stack([layer.astype(np.uint8) for layer in layers]) if len(layers) > 1 else layers[0].astype(np.uint8)
     packer = zlib.compressobj(level=6, wbits=GZIP)
-    voxels = packer.compress(layers.tobytes(order="F")) + packer.flush()
-    path.write_bytes(_header(layers.shape, grid.affine, marker).encode("utf-8") + voxels)
+    voxels = packer.compress(stacked.tobytes(order="F")) + packer.flush()
+    path.write_bytes(_header(stacked.shape, grid.affine, listed).encode("utf-8") + voxels)
 
 
-def _header(shape: tuple[int, ...], affine: np.ndarray, marker: Marker) -> str:
+def _header(shape: tuple[int, ...], affine: np.ndarray, listed: Sequence[dict]) -> str:
+    many = len(shape) > 3
     directions = (RAS_TO_LPS @ affine[:3, :3]).T
     origin = RAS_TO_LPS @ affine[:3, 3]
-    extent = " ".join(f"0 {n - 1}" for n in shape[1:])
+    extent = " ".join(f"0 {n - 1}" for n in shape[-3:])
     lines = [
         "NRRD0004",
         "type: unsigned char",
         f"dimension: {len(shape)}",
         "space: left-posterior-superior",
         "sizes: " + " ".join(map(str, shape)),
-        "space directions: none " + " ".join(map(_vector, directions)),
-        "kinds: list domain domain domain",
+        "space directions: " + "none " * many + " ".join(map(_vector, directions)),
+        "kinds: " + "list " * many + "domain domain domain",
         "encoding: gzip",
         f"space origin: {_vector(origin)}",
     ]
-    for number, segment in enumerate(segments(marker)):
+    for number, segment in enumerate(listed):
         values = {
             "ID": segment["id"],
             "Name": segment["name"],

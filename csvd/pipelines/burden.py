@@ -1,0 +1,241 @@
+"""Four markers of small vessel disease on FLAIR, T1 and SWI, after MO-UNet (Front Neurol 2025, 1540923).
+
+1. Check the sequences that were given. 2. Find brain, ventricles and regions on the T1 and lay the others over it.
+3. Scale the brain's slices of each sequence. 4. One encoder sees them; only the decoders of that sequence follow: white
+matter hyperintensities on FLAIR, lacunes and perivascular spaces on T1, microbleeds on SWI. 5. Threshold each marker,
+measure it on its own sequence's voxels, judge every candidate by STRIVE-2. 6. Add the scores up.
+
+Where we leave the paper: the sequence is said by the caller and not by a mark painted into the slice; pixels have
+a fixed size, scaled by the brain's median; anatomy says where each marker can lie; the Z-score is against a
+declared reference, since one patient has no cohort; a marker without its sequence is missing and not 0.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+from ..anatomy import Anatomy
+from ..bundle import Bundle
+from ..burden_result import WMH, BurdenResult, checked_pvs_threshold
+from ..checks_sequences import check_sequences
+from ..errors import InputError
+from ..focal_result import FocalResult
+from ..image import Grid, Image, axial_grid, resample
+from ..inference import Predictor
+from ..measure.regions import Regions, microbleed_regions, perivascular_regions
+from ..measure.scores import STAALS_PVS_ABOVE, ScoreInputs
+from ..measure.strive import LACUNE, MICROBLEED, PERIVASCULAR_SPACE
+from ..measure.zscore import Reference, read_reference
+from ..midplane import find_midplane
+from ..networks.mounet import Routed
+from ..preprocessing import BACKGROUNDS
+from ..result import Result, input_facts, run_facts
+from ..sequences import SEQUENCES, TITLES
+from .laying import Laid, lay_sequences
+from .walk import Progress, checked_bundle, part, times_s
+from .wmh import FAINT, PERIVENTRICULAR_MM, cortex_folds, network_slices, relative_slices
+
+MODEL = "burden-mounet"
+ANATOMY_WORK = 0.5  # share of the progress bar: anatomy of every sequence, and laying them over one another
+# Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
+# its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
+SHELL_MM, ENCLOSED = 3.0, 0.5
+WIDEST_T1_MM = 1.2  # choice: the usual 3D T1 has 1 to 1.2 mm; larger voxels lose most perivascular spaces (under 3 mm)
+
+
+def measure_burden(
+    *,
+    flair: Image | None = None,
+    t1: Image | None = None,
+    swi: Image | None = None,
+    model: str | Bundle = MODEL,
+    reference: str | os.PathLike | Reference | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    siderosis: str | None = None,
+    pvs_threshold: int = STAALS_PVS_ABOVE,
+    pv_distance_mm: float = PERIVENTRICULAR_MM,
+    pv_rule: str = "voxel",
+    device: str = "auto",
+    mirror: bool = False,
+    members: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> BurdenResult:
+    """Find, measure and score the four markers of one patient.
+
+    Parameters
+    ----------
+    flair, t1, swi
+        Sequences of one head, at least one, each of any orientation, spacing and position; see
+        ``checks_sequences`` for what is refused.
+    reference
+        What the Z-score is measured against: a ``Reference`` or the CSV that ``measure.zscore`` describes.
+    thresholds
+        Of the mean probability, by marker (``sequences.SEQUENCE_OF``), 0..1 exclusive; the bundle's own unless
+        given.
+    siderosis
+        Superficial siderosis as a reader sees it: ``none``, ``focal`` or ``disseminated``; it is not measured.
+    pvs_threshold
+        The total score gives a point for more perivascular spaces than this in the basal ganglia.
+    model, pv_distance_mm, pv_rule, device, mirror, members, progress, cancelled
+        As in ``pipelines.wmh.segment_wmh``.
+
+    Raises InputError, ModelError, Cancelled; nothing is kept then.
+    """
+    started = time.monotonic()
+    given = {name: image for name, image in (("flair", flair), ("t1", t1), ("swi", swi)) if image is not None}
+    warnings = check_sequences(**given)
+    bundle = checked_bundle(model, "burden", members, None, pv_distance_mm)
+    limits = checked_thresholds(bundle, thresholds)
+    pvs_threshold = checked_pvs_threshold(pvs_threshold)
+    ScoreInputs(superficial_siderosis=siderosis)
+    if reference is not None and not isinstance(reference, Reference):
+        reference = read_reference(reference)
+
+    laid, doubts = lay_sequences(given, device, part(progress, 0, ANATOMY_WORK, "anatomy"), cancelled)
+    located = time.monotonic()
+
+    networks, wmh, focal = bundle.networks(members), None, {}
+    for number, (sequence, markers) in enumerate((s, m) for s, m in SEQUENCES.items() if s in given):
+        image, anatomy = given[sequence], laid[sequence].anatomy
+        ends = (ANATOMY_WORK + (1 - ANATOMY_WORK) * n / len(given) for n in (number, number + 1))
+        decoders = [bundle.card["labels"].index(marker) for marker in markers]
+        predictor = Predictor(
+            [Routed(network, decoders) for network in networks], bundle.canvas, device, mirror, independent=True
+        )
+        grid = axial_grid(image.grid, bundle.in_plane_mm)
+        head, brain = relative_slices(image, anatomy, grid)
+        stack = network_slices(head, brain, bundle)
+        probability = np.zeros((len(markers), *stack.shape), np.float32)
+        told = part(progress, *ends, TITLES[sequence])
+        for slices, window, batch in predictor.batches(stack, BACKGROUNDS[bundle.intensity], told, cancelled):
+            probability[(slice(None), *window, slices)] = batch.transpose(1, 2, 3, 0)
+        doubts += predictor.warnings
+        found = dict(zip(markers, probability, strict=True))
+        if sequence == "flair":
+            found[WMH][cortex_folds(found[WMH], brain, anatomy, grid, limits[WMH])] = 0
+            rules = {"pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "threshold": limits[WMH]}
+            wmh = hyperintensities(image, found[WMH], grid, laid[sequence], rules)
+        else:
+            focal |= foci(image, found, grid, laid[sequence], limits)
+    predicted = time.monotonic()
+
+    if t1 is not None and max(t1.spacing_mm) > WIDEST_T1_MM:
+        doubts.append(
+            f"The T1 has voxels of up to {max(t1.spacing_mm):.1f} mm: perivascular spaces are narrower than 3 mm, so "
+            "that many are missed and their count is too low."
+        )
+    headers = [text for image in given.values() for text in image.warnings]
+    result = BurdenResult(
+        sequences=given,
+        wmh=wmh,
+        focal=focal,
+        set_inputs={} if siderosis is None else {"superficial_siderosis": siderosis},
+        pvs_threshold=pvs_threshold,
+        reference=reference,
+        warnings=list(dict.fromkeys([*headers, *warnings, *doubts])),
+        parameters={"model": bundle.id, "members": members or bundle.members, "mirror": mirror},
+        provenance={
+            "marker": "burden",
+            "input": {sequence: input_facts(image) for sequence, image in given.items()},
+            "anatomy": {sequence: place.told for sequence, place in laid.items()},
+            "models": [bundle.provenance, next(iter(laid.values())).anatomy.model],
+            "device": str(predictor.device),
+            **run_facts(),
+        },
+    )
+    result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
+    return result
+
+
+def checked_thresholds(bundle: Bundle, given: Mapping[str, float] | None) -> dict[str, float]:
+    """The threshold of every marker. Raises InputError for an unknown marker or a number out of range."""
+    limits = bundle.thresholds
+    for marker, threshold in (given or {}).items():
+        if marker not in limits:
+            raise InputError(f"A threshold was given for {marker!r}: use {', '.join(limits)}.")
+        if not 0 < threshold < 1:
+            raise InputError(f"The threshold of {marker} is {threshold:g}: give a number between 0 and 1.")
+    return {**limits, **(given or {})}
+
+
+def hyperintensities(image: Image, probability: np.ndarray, grid: Grid, laid: Laid, rules: dict) -> Result:
+    """The Result of the FLAIR, from a probability on ``grid``."""
+    anatomy = laid.anatomy
+    probability = resample(probability, grid, image.grid) * anatomy.lesion_share(image.grid)
+    ventricles = anatomy.mask("lateral_ventricles", image.grid)
+    probability[ventricles] = 0
+    brain = anatomy.mask("intracranial", image.grid)
+    midplane = find_midplane(brain, image.grid)
+    return Result.from_probability(
+        image, probability.clip(0, 1), ventricles, brain, **rules, parameters={"midplane": midplane} if midplane else {}
+    )
+
+
+def foci(
+    image: Image, probability: dict[str, np.ndarray], grid: Grid, laid: Laid, limits: Mapping[str, float]
+) -> dict[str, FocalResult]:
+    """The small markers of one sequence, from their probabilities on ``grid``, which keep to where each can lie."""
+    anatomy = laid.anatomy
+    brain = anatomy.mask("intracranial", image.grid)
+    midplane = find_midplane(brain, image.grid)
+    maps = {}
+    for marker, p in probability.items():
+        if marker == LACUNE:
+            p[not_enclosed(p, anatomy, grid, limits[marker])] = 0
+        p = resample(p, grid, image.grid).clip(0, 1)
+        if marker == PERIVASCULAR_SPACE:
+            p *= anatomy.lesion_share(image.grid)
+        if marker != MICROBLEED:
+            p[anatomy.mask("lateral_ventricles", image.grid)] = 0
+        p[~brain] = 0
+        maps[marker] = p
+    if LACUNE in maps and PERIVASCULAR_SPACE in maps:  # a space filled with fluid is one or the other
+        tube = maps[PERIVASCULAR_SPACE] > maps[LACUNE]
+        maps[LACUNE][tube] = 0
+        maps[PERIVASCULAR_SPACE][~tube] = 0
+    return {
+        marker: FocalResult.from_probability(
+            marker, image, p, brain=brain, regions=regions_of(marker, image, anatomy), midplane=midplane,
+            threshold=limits[marker],
+        )
+        for marker, p in maps.items()
+    }  # fmt: skip
+
+
+def regions_of(marker: str, image: Image, anatomy: Anatomy) -> Regions:
+    """The regions by which a marker is counted, found on the anatomy and carried to the voxels of ``image``."""
+    rule = perivascular_regions if marker == PERIVASCULAR_SPACE else microbleed_regions
+    found = rule(anatomy.labels, anatomy.names, anatomy.grid.spacing_mm, anatomy.grid.affine)
+    return replace(found, labels=resample(found.labels, anatomy.grid, image.grid, order=0))
+
+
+def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float) -> np.ndarray:
+    """Candidates of ``probability`` on ``grid`` around which less than ``ENCLOSED`` is tissue that bears lacunes: bool.
+
+    What surrounds a 26-connected candidate is nearer to it than ``SHELL_MM``. Candidates from ``FAINT`` on are judged
+    too, so that a lower threshold brings none back.
+    """
+    tissue = anatomy.share("lesion_bearing", grid) > 0.5
+    margin = np.ceil(SHELL_MM / np.array(grid.spacing_mm)).astype(int)
+    dropped = np.zeros(probability.shape, bool)
+    for level in sorted({threshold, min(FAINT, threshold)}, reverse=True):
+        labels, _ = ndimage.label((probability >= level) & ~dropped, np.ones((3, 3, 3)))
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            around = tuple(
+                slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin.tolist(), strict=True)
+            )
+            candidate = labels[around] == number
+            if level < threshold and (probability[around][candidate] >= threshold).any():
+                continue
+            away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
+            shell = (away_mm > 0) & (away_mm <= SHELL_MM)
+            if tissue[around][shell].mean() < ENCLOSED:
+                dropped[around] |= candidate
+    return dropped
