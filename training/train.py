@@ -178,8 +178,8 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     network = build(recipe["network"]).to(device, memory_format=torch.channels_last)
     if "start" in recipe:
         start = load_file(HERE / "runs" / recipe["start"] / "weights.safetensors")
-        own, part = network.state_dict(), recipe.get("start_part", "")  # a U-Net has no gates; or an encoder only
-        network.load_state_dict(own | {name: start[name] for name in own if name.startswith(part)})
+        own, parts = network.state_dict(), tuple(recipe.get("start_parts", ("",)))  # a U-Net has no gates
+        network.load_state_dict(own | {name: start[name] for name in own if name.startswith(parts)})
     average = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
     first, checkpoint = 0, run / "checkpoint.pt"
