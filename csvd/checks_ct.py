@@ -19,10 +19,10 @@ WORKING_MM = 3.0
 AIR_HU, AIR_SHARE = -500.0, 0.02
 BRAIN_HU = (10.0, 60.0)  # median within the skull: fluid 0 to 12, brain 25 to 41 HU, an error of 10 HU either way
 USUAL_HU = (20.0, 45.0)  # the same as scanners in good order give it: synthetic heads 26 to 37, the template 29 HU
-RAW_HU = 1024.0  # what scanners add to HU before they store them
+RAW_HU, RAW_SHARE = 1024.0, 0.05  # what scanners add to HU before they store them; brain is more of a scan than that
 # A stripped brain: hardly anything is as bright as bone.
 STRIPPED_HIGH_HU, STRIPPED_SHARE = 100.0, 0.02
-CUT_SHARE, CUT_HU = 0.02, 1000.0  # so many voxels at one highest value below this: a window was burnt in
+CUT_SHARE, CUT_HU = 0.05, 1000.0  # so many voxels at one highest value below this: a window was burnt in
 SHORT_COVERAGE_MM = 80.0  # as for FLAIR: brain and ventricles of an adult span more
 LARGEST_CUT_CM2 = {"left": 5.0, "right": 5.0, "back": 5.0, "front": 5.0, "top": 40.0}  # of the intracranial space
 # Vessels with contrast medium are 100 to 400 HU, in sulci and fissures as well. Blood that has left them is at most 90
@@ -60,9 +60,15 @@ def _coarse_head(image: Image) -> HeadCT:
 
 
 def _require_whole_range(voxels: np.ndarray, name: str) -> None:
+    low, high = BRAIN_HU
+    if voxels.min() >= 0 and np.mean((voxels > RAW_HU + low) & (voxels < RAW_HU + high)) > RAW_SHARE:
+        raise InputError(
+            f"{name} holds stored values and no Hounsfield units: its rescaling was lost. Export it again, or take "
+            f"{RAW_HU:g} away."
+        )
     highest = voxels.max()
     body = voxels > max(0, voxels.min())
-    if highest < CUT_HU and np.count_nonzero(voxels == highest) > CUT_SHARE * np.count_nonzero(body):
+    if 0 < highest < CUT_HU and np.count_nonzero(voxels == highest) > CUT_SHARE * np.count_nonzero(body):
         raise InputError(
             f"{name} is cut at {highest:g}: it was exported with a window, and bone cannot be told from blood. Export "
             "the CT in Hounsfield units."
@@ -75,11 +81,6 @@ def _require_head(head: HeadCT, image: Image, name: str) -> None:
     if cavity_ml < SMALLEST_HEAD_ML:
         raise InputError(f"{name} shows no head: only {cavity_ml:.0f} mL are denser than air. Give a CT of the head.")
     brain_hu = head.brain_hu
-    if abs(brain_hu - RAW_HU - np.mean(BRAIN_HU)) < RAW_HU / 10 and image.voxels.min() >= 0:
-        raise InputError(
-            f"{name} holds stored values and no Hounsfield units (brain at {brain_hu:.0f}): its rescaling was lost. "
-            f"Export it again, or take {RAW_HU:g} away."
-        )
     has_air = image.voxels.dtype.kind != "u" and np.mean(image.voxels < AIR_HU) > AIR_SHARE
     low, high = BRAIN_HU
     bright = np.mean(head.image.voxels[head.cavity] > STRIPPED_HIGH_HU)

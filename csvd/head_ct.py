@@ -26,9 +26,9 @@ SKULL_ML = 10.0  # choice: calcified plexus, pineal and falx are smaller, pieces
 GAP_MM = 4.0  # choice: half of the widest gap of the skull in a slice that is closed: sutures, foramina, thin bone
 NECK_MM = 3.0  # choice: half of the widest passage that parts the cavity from orbits and nose
 # Choices: a third of what the smallest adult skulls hold (1,000 mL), as in a scan of a part of the head. In a slice
-# that encloses less than half of what others enclose above and below it, the skull was opened: a wide gap is closed.
+# that encloses less than half of what others enclose above and below it, the skull was opened: all but skin counts.
 LEAST_CAVITY_ML = 300.0
-OPEN, WIDE_GAP_MM = 0.5, 40.0
+OPEN, SKIN_MM = 0.5, 6.0
 OUTLINE_MM = 5.0  # choice: as far as a network's outline may miss the skull
 # Fluid is .1 to .5 of brain in the CTs that the anatomy network learned from: so far below the brain's median lies 0.
 DARK_HU = 43.0
@@ -94,7 +94,7 @@ def head_in(image: Image) -> HeadCT:
     skull = large_pieces(image.voxels > THIN_BONE_HU, SKULL_ML / image.voxel_volume_ml)
     cavity = enclosed(skull, head, image)
     closed = bool(np.count_nonzero(cavity) * image.voxel_volume_ml >= LEAST_CAVITY_ML)
-    cavity = cavity if closed else head & (image.voxels <= BONE_HU)
+    cavity = cavity if closed else head & (image.voxels > BODY_HU) & (image.voxels <= BONE_HU)
     return HeadCT(image, cavity, float(np.count_nonzero(skull) * image.voxel_volume_ml), closed)
 
 
@@ -106,12 +106,12 @@ def enclosed(skull: np.ndarray, head: np.ndarray, image: Image) -> np.ndarray:
     axis = world_axes(image.grid)[2]
     pixel_mm = in_plane_mm(image)
     dense = np.moveaxis(image.voxels, axis, 0) > BONE_HU
-    planes = list(zip(np.moveaxis(skull, axis, 0), np.moveaxis(head, axis, 0), ~dense, strict=True))
-    inside = np.stack([within_ring(*plane, GAP_MM, pixel_mm) for plane in planes])
+    planes = list(zip(np.moveaxis(skull, axis, 0), np.moveaxis(head, axis, 0), strict=True))
+    inside = np.stack([within_ring(*plane, pixel_mm) for plane in planes]) & ~dense
     area = np.count_nonzero(inside, axis=(1, 2))
     around = np.minimum(np.maximum.accumulate(area), np.maximum.accumulate(area[::-1])[::-1])
     for k in np.flatnonzero(area < OPEN * around):
-        inside[k] = within_ring(*planes[k], WIDE_GAP_MM, pixel_mm)
+        inside[k] = (distance_mm(planes[k][1], pixel_mm) > SKIN_MM) & ~dense[k]
     wide = np.stack([distance_mm(plane, pixel_mm) > NECK_MM for plane in inside])
     pieces, count = ndimage.label(wide)
     if count:
@@ -120,18 +120,16 @@ def enclosed(skull: np.ndarray, head: np.ndarray, image: Image) -> np.ndarray:
     return np.moveaxis(inside & wide.any(axis=(1, 2), keepdims=True), 0, axis)
 
 
-def within_ring(
-    bone: np.ndarray, head: np.ndarray, possible: np.ndarray, gap_mm: float, pixel_mm: list[float]
-) -> np.ndarray:
-    """What is ``possible`` within the ring of ``bone`` of one slice, gaps of up to twice ``gap_mm`` closed: bool."""
+def within_ring(bone: np.ndarray, head: np.ndarray, pixel_mm: list[float]) -> np.ndarray:
+    """The ring of ``bone`` of one slice, small gaps closed, with all that is in it: bool."""
     if not bone.any():
         return np.zeros(bone.shape, bool)
-    margin = [int(gap_mm / mm) + 2 for mm in pixel_mm]
+    margin = [int(GAP_MM / mm) + 2 for mm in pixel_mm]
     ring = np.pad(head, 1, mode="edge")
     ring[1:-1, 1:-1] = bone
     ring = np.pad(ring, [(m, m) for m in margin])
-    filled = ndimage.binary_fill_holes(closing(ring, gap_mm, pixel_mm))
-    return filled[tuple(slice(m + 1, -m - 1) for m in margin)] & possible
+    filled = ndimage.binary_fill_holes(closing(ring, GAP_MM, pixel_mm))
+    return filled[tuple(slice(m + 1, -m - 1) for m in margin)]
 
 
 def in_plane_mm(image: Image) -> list[float]:
@@ -217,7 +215,8 @@ def body(image: Image) -> np.ndarray:
     index = [
         np.minimum(np.arange(n) // b, m - 1) for n, b, m in zip(image.voxels.shape, block, whole.shape, strict=True)
     ]
-    return whole[np.ix_(*index)]
+    edge = ndimage.binary_dilation(whole, np.ones((3, 3, 3)))[np.ix_(*index)] & (image.voxels > BODY_HU)
+    return whole[np.ix_(*index)] | edge
 
 
 def _ball(radius_mm: float, spacing_mm: np.ndarray) -> np.ndarray:

@@ -1,0 +1,215 @@
+"""From a head CT to a result: every voxel at its place on the scan's own grid, whatever scanner and converter wrote."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ct_phantom import BRAIN, head_ct, slanted, stored_as, write_ct_models
+from phantoms import world, write_dicom_series
+from scipy import ndimage
+from tiny_models import (
+    FAR,
+    NEAR,
+    PIXEL_MM,
+    SHARED,
+    VENTRICLE,
+    centroid_mm,
+    inside,
+    requires_models,
+    write_bundle,
+)
+
+from csvd.bundle import load_bundle
+from csvd.errors import Cancelled, InputError, ModelError
+from csvd.image import Image, read_image
+from csvd.marker import LEUKOARAIOSIS
+from csvd.measure.agreement import dice
+from csvd.networks import build
+from csvd.pipelines.ct import segment_leukoaraiosis
+
+VOXEL_ML = PIXEL_MM**2 * 5 / 1000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_ct_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def models(folder, monkeypatch):
+    monkeypatch.setenv("CSVD_MODELS", str(folder))
+
+
+def value(result, name):
+    return result.measurements[name].value
+
+
+def segmented(ct, **options):
+    return segment_leukoaraiosis(ct, device="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CSVD_MODELS", str(folder))
+        return segmented(head_ct())
+
+
+def test_what_is_dark_in_white_matter_is_outlined_measured_and_split(result):
+    ct = head_ct()
+    near, far = inside(NEAR, ct), inside(FAR, ct)
+    assert np.array_equal(result.mask, near | far)
+    assert np.array_equal(result.labels == 1, near)
+    assert np.array_equal(result.labels == 2, far)
+    assert value(result, "total_volume") == pytest.approx((near | far).sum() * VOXEL_ML)
+    assert np.array_equal(result.ventricles, inside(VENTRICLE, ct))
+    assert result.marker == LEUKOARAIOSIS
+    assert result.warnings == []
+
+
+def test_no_bone_is_in_the_brain_mask_and_no_brain_is_missing(result):
+    ct = head_ct()
+    assert not (result.brain & (ct.voxels > 300)).any()
+    assert value(result, "icv_volume") == pytest.approx(inside(BRAIN, ct).sum() * VOXEL_ML, rel=0.01)
+
+
+def test_hemispheres_are_told_apart(result):
+    """The periventricular lesion is on the left, the deep one on the right."""
+    assert value(result, "left_volume") == pytest.approx(value(result, "periventricular_volume"))
+    assert value(result, "right_volume") == pytest.approx(value(result, "deep_volume"))
+    a, _, _, d = result.parameters["midplane"]
+    assert a > 0.999
+    assert abs(d) < 0.5
+
+
+def test_no_leukoaraiosis_is_zero_and_no_error():
+    result = segmented(head_ct(lesions=()))
+    for name in ("total_volume", "deep_volume", "lesion_count", "asymmetry_index", "fazekas_volume_grade"):
+        assert value(result, name) == 0
+    assert value(result, "burden_class") == "<= 10 mL"
+
+
+@pytest.mark.parametrize("name", ["-3024", "0", "cut at 0, unsigned"])  # the others: test_head_ct.py
+def test_every_way_to_store_air_gives_the_same_mask(result, name):
+    again = segmented(stored_as(head_ct(table=True), name))
+    assert np.array_equal(again.labels, result.labels)
+    assert np.array_equal(again.brain, result.brain)
+    assert np.array_equal(again.ventricles, result.ventricles)
+
+
+def test_a_stripped_brain_gives_the_same_mask(result):
+    again = segmented(head_ct(skull=False, air=0))
+    assert dice(again.mask, result.mask) > 0.99
+    assert any("No skull" in warning for warning in again.warnings)
+
+
+@pytest.mark.parametrize("degrees", [20, -25])
+def test_a_tilted_scan_keeps_every_voxel_in_its_place(degrees):
+    ct = head_ct(slanted(degrees))
+    result = segmented(ct)
+    truth = inside(NEAR, ct) | inside(FAR, ct)
+    assert result.mask.shape == ct.voxels.shape
+    assert result.image is ct
+    assert dice(result.mask & grown(truth), truth) > 0.95
+    for lesion in (NEAR, FAR):
+        there = inside(lesion, ct)
+        moved = np.argwhere(result.mask & grown(there)).mean(0) - np.argwhere(there).mean(0)
+        assert np.abs(moved).max() < 0.5
+    found = result.mask & grown(truth)  # a ventricle's edge between two pixels is as dark as a lesion, for this rule
+    assert np.count_nonzero(found) == pytest.approx(truth.sum(), rel=0.06)
+    assert dice(result.ventricles, inside(VENTRICLE, ct)) > 0.95
+    assert not (result.brain & (ct.voxels > 500)).any()
+
+
+def grown(mask):
+    return ndimage.binary_dilation(mask, iterations=2)
+
+
+def test_thin_slices_are_averaged_and_the_mask_is_on_the_thin_ones():
+    shape = (96, 108, 96)
+    ct = head_ct(slanted(0, shape, (PIXEL_MM, PIXEL_MM, 1.25)), shape)
+    result = segmented(ct)
+    truth = inside(NEAR, ct) | inside(FAR, ct)
+    assert result.mask.shape == shape
+    assert dice(result.mask & grown(truth), truth) > 0.85
+    for lesion in (NEAR, FAR):
+        there = result.mask & grown(inside(lesion, ct))
+        assert centroid_mm(there, ct.affine) == pytest.approx(lesion.centre, abs=0.8)
+
+
+def test_a_tilted_dicom_series_is_one_with_its_nifti(tmp_path):
+    ct = head_ct(slanted(18))
+    tags = {"0028|1052": "-1024", "0028|1053": "1"}
+    write_dicom_series(tmp_path / "ct", ct.voxels, ct.affine, modality="CT", description="head", tags=tags)
+    series = read_image(tmp_path / "ct", slanted=True)
+    assert series.grid.matches(ct.grid, 1e-2)
+    assert np.array_equal(segmented(series).labels, segmented(ct).labels)
+
+
+def test_files_keep_the_slant(tmp_path):
+    ct = head_ct(slanted(18))
+    result = segmented(ct)
+    result.save(tmp_path / "out", report=False)
+    mask = read_image(tmp_path / "out" / "leukoaraiosis_mask.nii.gz", slanted=True)
+    assert mask.grid.matches(ct.grid)
+    assert np.array_equal(mask.voxels, result.labels)
+
+
+def test_the_vote_is_also_taken_mirrored_unless_it_is_not_wanted(result):
+    assert result.parameters["mirror"] is True
+    once = segmented(head_ct(), mirror=False)
+    assert once.parameters["mirror"] is False
+    assert np.array_equal(once.mask, result.mask)
+
+
+def test_wrong_arguments_are_told_before_any_work():
+    for options, error, words in (
+        ({"members": 2}, InputError, "1 members"),
+        ({"threshold": 1.0}, InputError, "between 0 and 1"),
+        ({"pv_distance_mm": 40}, InputError, "below 30"),
+        ({"model": "anatomy"}, ModelError, "not for leukoaraiosis"),
+    ):
+        with pytest.raises(error, match=words):
+            segmented(head_ct(), **options)
+    with pytest.raises(InputError, match="not MR"):
+        segmented(Image(np.abs(head_ct().voxels) * 3, head_ct().affine, "mr.nii"))
+
+
+def test_who_cancels_gets_nothing():
+    with pytest.raises(Cancelled):
+        segmented(head_ct(), cancelled=lambda: True)
+
+
+def test_nnu_net_s_network_runs_with_its_list_of_features(folder):
+    slices = {"in_plane_mm": 2.0, "canvas": [64, 80], "slice_mm": 5, "intensity": "hounsfield"}
+    description = {"architecture": "PlainConvUNet2d", "in_channels": 1, "out_channels": 1, "features": [4, 6, 8]}
+    torch.manual_seed(1)
+    networks = [build(description).eval()]
+    write_bundle(folder / "ct-random", networks, description, task="leukoaraiosis", preprocessing=slices)
+    assert load_bundle(folder / "ct-random").slice_mm == 5
+    result = segmented(head_ct(), model="ct-random")
+    assert ((result.probability >= 0) & (result.probability <= 1)).all()
+    assert result.parameters["model"] == "ct-random"
+
+
+@requires_models
+@pytest.mark.skipif(not SHARED.exists(), reason="the elderly CT template is not here")
+def test_on_the_elderly_template_brain_and_ventricles_are_right(folder, monkeypatch):
+    """With the trained anatomy network and a rule for the lesions."""
+    monkeypatch.delenv("CSVD_MODELS")
+    template = read_image(next((SHARED / "ct_template").glob("*.nii.gz")), slanted=True)
+    result = segmented(template, model=str(folder / "leukoaraiosis-nnunet"))
+    assert 1300 < value(result, "icv_volume") < 1900
+    ventricles_ml = np.count_nonzero(result.ventricles) * template.voxel_volume_ml
+    assert 20 < ventricles_ml < 60
+    assert np.median(template.voxels[result.ventricles]) < 8
+    assert np.median(template.voxels[result.mask]) > 8  # no fluid
+    assert abs(result.parameters["midplane"][3]) < 3
+    x, _, _ = world(template.voxels.shape, template.affine)
+    assert abs(np.median(x[result.ventricles])) < 12
+
+
+def test_the_image_s_own_warnings_stay():
+    ct = replace(head_ct(), warnings=("A doubt.",))
+    assert segmented(ct).warnings == ["A doubt."]
