@@ -16,10 +16,10 @@ from tiny_models import (
     Ellipsoid,
     anatomy_network,
     read_card,
-    silence,
     write_bundle,
     write_card,
 )
+from torch import nn
 
 from csvd.image import Image
 from csvd.networks import build
@@ -33,7 +33,10 @@ SHIFT, SLOPE = 8.0, 20.0  # SHIFT keeps every pixel where swish is nearly a stra
 def bright_network(limits=LIMITS):
     """MO-UNet of which every decoder fires where a pixel is brighter than its limit."""
     network = build(NETWORK).eval()
-    silence(network)
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not (isinstance(module, nn.BatchNorm2d) and name == "weight"):
+                parameter.data.zero_()
     encoder = network.encoder
     encoder._conv_stem.weight.data[0, 0, :2, :2] = 0.25
     encoder._bn0.bias.data[0] = SHIFT
@@ -54,7 +57,12 @@ def write_burden_models(folder, networks=None, **changes):
     """The bundles that ``csvd burden`` needs, under their usual ids."""
     anatomy = {"architecture": "UNet", "in_channels": 1, "out_channels": len(ANATOMY_LABELS), "width": 1}
     write_bundle(folder / "anatomy", [anatomy_network()], anatomy, task="anatomy", labels=ANATOMY_LABELS)
-    preprocessing = {"in_plane_mm": PIXEL_MM, "canvas": [64, 96], "intensity": "brain_median", "skull_strip": True}
+    preprocessing = {
+        "in_plane_mm": PIXEL_MM / 2,
+        "canvas": [128, 160],
+        "intensity": "brain_median",
+        "skull_strip": True,
+    }
     card = {
         "task": "burden", "labels": MARKERS, "preprocessing": preprocessing,
         "thresholds": dict.fromkeys(MARKERS, 0.5), "inputs": ["FLAIR", "SWI", "T1"],
@@ -74,7 +82,8 @@ DEEP_BLEED = Ellipsoid((-21, -2, 22), (3, 3, 3))  # 4 mm beside the ventricle
 LACUNE = Ellipsoid((24, 10, 26), (4.5, 4.5, 4.5))
 TUBE = Ellipsoid((18, -34, 32), (1.4, 1.4, 9))
 FLAIR = {"wmh": (PERIVENTRICULAR, DEEP)}
-T1 = {"lacune": (LACUNE,), "perivascular_space": (TUBE,)}
+T1 = {"perivascular_space": (TUBE,)}
+T1_WITH_LACUNE = {"lacune": (LACUNE,)}  # its own rim is as bright as a tube, so that it has a scan for itself
 SWI = {"microbleed": (LOBAR_BLEED, DEEP_BLEED)}
 
 
@@ -91,7 +100,7 @@ def scan(lesions, spacing_mm=(1.5, 1.5, 3.0), axes=(0, 1, 2), signs=(1, 1, 1), m
         affine[:] = move @ affine
     x, y, z = points
     brightness = LEVELS["brain"] * (1 + 0.03 * np.sin(x / 5) * np.sin(y / 7 + 1) * np.sin(z / 6 + 2))
-    if lesions is T1:
+    if not {"wmh", "microbleed"} & set(lesions):
         white = Ellipsoid(BRAIN.centre, tuple(0.64 * r for r in BRAIN.radii)).holds(x, y, z)
         brightness = np.where(white, brightness, 0.8 * brightness)
     brightness = np.where(VENTRICLE.holds(x, y, z), LEVELS["ventricle"], brightness)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csvd.marker import WMH
+from csvd.measure import Measurement
 from csvd.measure.strive import DEFINITIONS
 from csvd.report.details import LESION_ROWS, fazekas_section, lesion_section
 from csvd.report.elements import ABSENT, TIMES, amount, card, exact, flat, position, table, tiles
@@ -19,6 +20,7 @@ from csvd.sequences import SEQUENCE_OF, TITLES
 if TYPE_CHECKING:
     from csvd.burden_result import BurdenResult
     from csvd.focal_result import FocalResult
+    from csvd.result import Result
 
 SHOWN = 8
 """Slices of each marker. A choice: four markers then take a third of the space of twelve each."""
@@ -35,6 +37,7 @@ def render(result: "BurdenResult") -> str:
         _scores(result),
         _inputs(result),
         *(_marker(result, marker) for marker in SEQUENCE_OF),
+        _measurements(result),
         _provenance(result),
         f"<footer>{escape(NOT_A_DEVICE)}</footer>",
     ]
@@ -76,7 +79,7 @@ def _warnings(result: "BurdenResult") -> str:
 
 def _summary(result: "BurdenResult") -> str:
     missing = [f"{TITLES[name]}" for name in result.missing]
-    sentence = f"Measured on {' and '.join(TITLES[name] for name in result.sequences)}."
+    sentence = f"Measured on {', '.join(TITLES[name] for name in result.sequences)}."
     if missing:
         sentence += f" Without {' and '.join(missing)} some markers are missing, not 0: scores are given as a range."
     value = {name: row.value for name, row in result.measurements.items()}
@@ -100,8 +103,13 @@ def _summary(result: "BurdenResult") -> str:
 def _score_card(name: str, value: int | str | None, most: int, absent: str = "") -> str:
     if value is None:
         return card(name, ABSENT, f"of {most}", absent)
-    span, _, missing = str(value).partition(" (")
-    return card(name, span.replace("-", ABSENT), f"of {most}", missing.rstrip(")"), "review" if missing else "")
+    missing = str(value).partition(" (")[2].rstrip(")")
+    return card(name, _span(value), f"of {most}", missing, "review" if missing else "")
+
+
+def _span(value: int | str | None) -> str:
+    """A score or its range; what is missing from it stands elsewhere."""
+    return exact(value).partition(" (")[0].replace("-", ABSENT)
 
 
 def _z(result: "BurdenResult") -> tuple[str, str, str]:
@@ -114,41 +122,57 @@ def _z(result: "BurdenResult") -> tuple[str, str, str]:
 
 def _scores(result: "BurdenResult") -> str:
     names = [*SCORES, *(name for name in result.measurements if name.startswith(("pvs_grade_", "z_")))]
-    rows = [(m.title, exact(m.value), m.unit, m.source) for m in (result.measurements[name] for name in names)]
+    measured = [result.measurements[name] for name in names]
+    rows = [(m.title, _shown(m), m.unit, m.source) for m in measured]
     note = "" if result.reference else "No reference was declared, so there is no Z-score: a single patient has none."
     return (
         "<section><h2>Scores</h2>"
-        + table(("Score", "Value", "Unit", "Points, rule and source"), rows, classes={3: "source"})
+        + table(("Score", "Value", "Unit", "Points, rule and source"), rows, (1,), {3: "source"})
         + f'<p class="quiet">{note} A score by software is not a reader\'s score.</p></section>'
     )
 
 
+def _shown(m: Measurement) -> str:
+    """A score without the list of what is missing from it, which its points say; anything else as it is."""
+    return _span(m.value) if m.name.endswith(("score", "points")) else exact(m.value)
+
+
 def _inputs(result: "BurdenResult") -> str:
-    rows = [
-        (m.title, "missing" if m.value is None else exact(m.value), m.source)
-        for name, m in result.measurements.items()
-        if name.startswith("input_")
-    ]
+    rows, above = [], None
+    for name, m in result.measurements.items():
+        if name.startswith("input_"):
+            value = "missing" if m.value is None else exact(m.value)
+            rows.append((m.title, value, "as above" if m.source == above else m.source))
+            above = m.source
     header = ("Input", "Value", "From")
     return f"<section><h2>What the scores are made of</h2>{table(header, rows, (1,), {2: 'source'})}</section>"
 
 
 def _marker(result: "BurdenResult", marker: str) -> str:
-    title = "White matter hyperintensities" if marker == "wmh" else DEFINITIONS[marker].title
+    title = _title(marker)
     found, sequence = result.markers.get(marker), TITLES[SEQUENCE_OF[marker]]
     heading = f"<section><h2>{title} on {sequence}</h2>"
     if found is None:
         return f"{heading}<p>Missing, since no {sequence} was given. That is not zero.</p></section>"
-    measured = [(m.title, exact(m.value), m.unit, m.source) for m in result.of_marker(marker).values()]
-    numbers = table(("Measurement", "Value", "Unit", "How, and after whom"), measured, (1,), {3: "source"})
     if marker == "wmh":
-        more = fazekas_section(found) + lesion_section(found)
-        return f"{heading}{_zones(result)}</section>{more}<section>{numbers}</section>"
-    return f"{heading}{_foci(found)}{_candidates(found)}{numbers}</section>"
+        return f"{heading}{_zones(found)}</section>{fazekas_section(found)}{lesion_section(found)}"
+    return f"{heading}{_foci(found)}{_candidates(found)}</section>"
 
 
-def _zones(result: "BurdenResult") -> str:
-    found = result.wmh
+def _title(marker: str) -> str:
+    return DEFINITIONS[marker].title if marker in DEFINITIONS else WMH.name.capitalize()
+
+
+def _measurements(result: "BurdenResult") -> str:
+    header = ("Measurement", "Value", "Unit", "How, and after whom")
+    tables = []
+    for marker in result.markers:
+        rows = [(m.title, exact(m.value), m.unit, m.source) for m in result.of_marker(marker).values()]
+        tables.append(f"<h3>{_title(marker)}</h3>" + table(header, rows, (1,), {3: "source"}))
+    return f"<section><h2>All measurements</h2>{''.join(tables)}</section>"
+
+
+def _zones(found: "Result") -> str:
     stack = AxialStack(found.image, found.brain)
     shown = outline_tiles(stack, found.labels, found.ventricles, slices_to_show(stack, found.labels, SHOWN))
     return _legend([(segment["color"], segment["name"]) for segment in segments(WMH)]) + tiles(shown, "Outlined FLAIR")

@@ -1,0 +1,359 @@
+"""Four markers on three sequences with a network made by hand: the right decoder, the right grid, the right score."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from burden_models import (
+    DEEP,
+    DEEP_BLEED,
+    FLAIR,
+    LACUNE,
+    LOBAR_BLEED,
+    NETWORK,
+    PERIVENTRICULAR,
+    SWI,
+    T1,
+    T1_WITH_LACUNE,
+    TUBE,
+    bright_network,
+    scan,
+    write_burden_models,
+)
+from scipy.spatial.transform import Rotation
+from tiny_models import SHARED, requires_models, requires_monai
+
+from csvd.bundle import load_bundle
+from csvd.cli import main
+from csvd.errors import Cancelled, InputError, ModelError
+from csvd.image import read_image, write_image
+from csvd.measure.zscore import MarkerReference, Reference
+from csvd.networks import build
+from csvd.networks.mounet import MOUNet, Routed
+from csvd.pipelines.burden import measure_burden
+from csvd.registration import Quality
+from csvd.sequences import SEQUENCE_OF, SEQUENCES
+
+pytestmark = requires_monai
+MOVE = np.eye(4)
+MOVE[:3, :3] = Rotation.from_euler("xyz", [6, -4, 5], degrees=True).as_matrix()
+MOVE[:3, 3] = [7, -4, 9]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return write_burden_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def known_models(models, monkeypatch):
+    monkeypatch.setenv("CSVD_MODELS", str(models))
+
+
+@pytest.fixture(scope="module")
+def given():
+    """Three spacings, orientations and positions; the head lay differently for the SWI."""
+    return {
+        "flair": scan(FLAIR, (1.5, 1.5, 4.0), name="flair.nii.gz"),
+        "t1": scan(T1, (3.0, 1.0, 1.0), axes=(2, 0, 1), signs=(-1, 1, 1), name="t1.nii.gz"),
+        "swi": scan(SWI, (1.5, 1.5, 3.0), signs=(-1, -1, 1), move=MOVE, name="swi.nii.gz"),
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(models, given):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CSVD_MODELS", str(models))
+        told = []
+        result = measure_burden(**given, device="cpu", progress=lambda done, what: told.append((done, what)))
+    result.provenance["told"] = told
+    return result
+
+
+@pytest.fixture(scope="module")
+def bleeds(models, given):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CSVD_MODELS", str(models))
+        return measure_burden(swi=given["swi"], device="cpu")
+
+
+def value(result, name):
+    return result.measurements[name].value
+
+
+def moved(point):
+    return MOVE[:3, :3] @ point + MOVE[:3, 3]
+
+
+# Routing
+
+
+def test_the_decoders_of_a_sequence_answer_as_in_the_whole_network_with_one_pass_of_the_encoder():
+    torch.manual_seed(0)
+    network = build(NETWORK).eval()
+    images, passes = torch.randn(2, 1, 64, 96), []
+    routed = Routed(network, [2, 3])
+    network.encoder.register_forward_hook(lambda *_: passes.append(1))
+    with torch.inference_mode():
+        assert torch.equal(routed(images), network(images, decoders=[2, 3]))
+        passes.clear()
+        routed(images)
+    assert len(passes) == 1
+    assert routed.STRIDE == MOUNet.STRIDE
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_a_sequence_reaches_only_its_own_decoders(sequence, given, tmp_path, monkeypatch):
+    network = bright_network()
+    for number, marker in enumerate(("wmh", "microbleed", "lacune", "perivascular_space")):
+        if SEQUENCE_OF[marker] != sequence:  # whatever this decoder saw would not be a number
+            network.decoders[number].head.bias.data[:] = torch.nan
+    monkeypatch.setenv("CSVD_MODELS", str(write_burden_models(tmp_path, [network])))
+    result = measure_burden(**{sequence: given[sequence]}, device="cpu")
+    assert set(result.markers) == set(SEQUENCES[sequence])
+    for found in result.markers.values():
+        assert np.isfinite(found.probability).all()
+    assert {"flair": "total_volume", "swi": "microbleed_count", "t1": "perivascular_space_count"}[sequence] in {
+        name for name, row in result.measurements.items() if row.value
+    }
+
+
+# Grids
+
+
+def test_every_marker_lies_on_its_own_sequences_voxels(whole, given):
+    for marker, found in whole.markers.items():
+        image = given[SEQUENCE_OF[marker]]
+        assert found.image is image
+        assert found.mask.shape == found.probability.shape == image.voxels.shape
+        assert np.array_equal(found.mask, found.probability >= 0.5) or marker != "wmh"
+
+
+def test_bleeds_are_found_where_the_head_lay_in_the_regions_of_the_t1(whole):
+    assert whole.provenance["anatomy"]["swi"]["from"] == "T1"
+    found = np.array(whole.provenance["anatomy"]["swi"]["matrix"]) @ [*LOBAR_BLEED.centre, 1]
+    assert found[:3] == pytest.approx(moved(LOBAR_BLEED.centre), abs=3.0)
+    lobar, deep = (c for c in whole.focal["microbleed"].candidates)
+    assert (lobar.region, lobar.hemisphere) == ("lobar", "right")
+    assert (deep.region, deep.hemisphere) == ("deep", "left")
+    assert lobar.centroid_mm == pytest.approx(moved(LOBAR_BLEED.centre), abs=1.0)
+    assert deep.centroid_mm == pytest.approx(moved(DEEP_BLEED.centre), abs=1.0)
+
+
+def test_hyperintensities_and_the_tube_are_found_where_they_are(whole):
+    far, near = whole.wmh.lesions
+    assert far.centroid_mm == pytest.approx(DEEP.centre, abs=1.0)
+    assert near.centroid_mm == pytest.approx(PERIVENTRICULAR.centre, abs=1.0)
+    (tube,) = whole.focal["perivascular_space"].candidates
+    assert tube.centroid_mm == pytest.approx(TUBE.centre, abs=1.0)
+    assert tube.shortest_mm < 3 < tube.longest_mm
+
+
+def test_a_lacune_is_found_and_the_rim_of_the_brain_is_none(given):
+    result = measure_burden(t1=scan(T1_WITH_LACUNE), device="cpu")
+    (lacune,) = result.focal["lacune"].candidates
+    assert lacune.centroid_mm == pytest.approx(LACUNE.centre, abs=1.0)
+    assert value(result, "lacune_count") == 1
+    assert value(result, "svd_score") == "1-3 (WMH, microbleeds missing)"
+
+
+def test_where_the_heads_do_not_fit_each_sequence_keeps_its_own_anatomy(given, monkeypatch):
+    from csvd.pipelines import laying
+
+    class Doubted:
+        quality = Quality(1, 1, 0.5, mask_dice=0.5, doubts=("The brains overlap with a Dice of 0.50 only.",))
+        matrix = np.eye(4)
+
+    monkeypatch.setattr(laying, "register", lambda *_, **__: Doubted)
+    result = measure_burden(flair=given["flair"], swi=given["swi"], device="cpu")
+    assert any("SWI could not be laid over the FLAIR (The brains overlap" in text for text in result.warnings)
+    assert result.provenance["anatomy"]["swi"]["from"] == "SWI"
+    assert [c.region for c in result.focal["microbleed"].candidates] == ["lobar", "deep"]
+
+
+# Scores
+
+
+def test_the_scores_are_those_worked_out_by_hand(whole):
+    # Fazekas 1 + 2: one point in either score; two microbleeds: one point in either.
+    assert (value(whole, "input_fazekas_periventricular"), value(whole, "input_fazekas_deep")) == (1, 2)
+    assert (value(whole, "microbleed_count"), value(whole, "lacune_count")) == (2, 0)
+    assert value(whole, "microbleed_pattern") == "mixed"
+    assert value(whole, "svd_score") == 2
+    assert value(whole, "amended_svd_score") == 2
+    assert value(whole, "caa_svd_score") is None
+    assert value(whole.with_siderosis("focal"), "caa_svd_score") == 2  # the siderosis, and deep WMH
+
+
+def test_a_rejected_candidate_leaves_mask_count_and_score_and_can_come_back(whole):
+    deep = whole.focal["microbleed"].candidates[1]
+    before = int(whole.focal["microbleed"].mask.sum())
+    one = whole.decide(deep.id, "microbleed", False)
+    assert value(one, "microbleed_count") == 1
+    assert value(one, "microbleed_pattern") == "strictly lobar"
+    assert one.focal["microbleed"].mask.sum() == before - deep.volume_mm3 / 6.75  # voxels of 1.5 x 1.5 x 3 mm
+    none = one.decide(1, "microbleed", False)
+    assert (value(none, "microbleed_count"), value(none, "svd_score")) == (0, 1)
+    assert none.edited
+    assert not whole.edited
+    assert not none.decide(1, "microbleed", None).decide(deep.id, "microbleed", None).edited
+
+
+def test_a_missing_sequence_makes_a_range_and_never_a_zero(bleeds):
+    assert bleeds.missing == ("flair", "t1")
+    assert value(bleeds, "total_volume") is None
+    assert value(bleeds, "lacune_count") is None
+    assert value(bleeds, "perivascular_space_count_basal_ganglia") is None
+    assert value(bleeds, "svd_score") == "1-4 (WMH, lacunes, perivascular spaces missing)"
+    assert value(bleeds.with_inputs(lacunes=2), "svd_score") == "2-4 (WMH, perivascular spaces missing)"
+    assert value(bleeds.with_inputs(lacunes=2).with_inputs(lacunes=None), "input_lacunes") is None
+
+
+def test_nothing_found_is_zero(models):
+    nothing = measure_burden(flair=scan({"wmh": ()}), swi=scan({"microbleed": ()}), device="cpu")
+    names = ("total_volume", "microbleed_count", "microbleed_volume", "microbleed_diameter", "wmh_points")
+    assert [value(nothing, name) for name in names] == [0, 0, 0, 0, 0]
+    assert value(nothing, "svd_score") == "0-2 (lacunes, perivascular spaces missing)"
+    assert nothing.candidates == []
+
+
+def test_z_is_measured_against_a_declared_reference_only(bleeds):
+    assert not [name for name in bleeds.measurements if name.startswith("z_")]
+    norm = MarkerReference(mean=0.5, sd=0.5, n=40, transform="none", source="made by hand")
+    with_z = bleeds.with_reference(Reference({"microbleed_count": norm}, dict.fromkeys(("total_volume",), "")))
+    assert value(with_z, "z_microbleed_count") == 3.0
+    assert value(with_z, "z_burden") == 3.0
+    assert "Sum over 1 of 4 markers" in with_z.measurements["z_burden"].source
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({}, "No sequence was given"),
+        ({"thresholds": {"bleeds": 0.5}}, "'bleeds': use wmh, microbleed, lacune, perivascular_space"),
+        ({"thresholds": {"microbleed": 1.0}}, "threshold of microbleed is 1"),
+        ({"siderosis": "some"}, "give one of none, focal, disseminated"),
+        ({"pvs_threshold": -1}, "limit of perivascular spaces is -1"),
+        ({"reference": "nowhere.csv"}, "nowhere.csv cannot be read"),
+    ],
+)
+def test_a_wrong_call_is_refused_in_a_sentence(call, words, given):
+    sequences = {"swi": given["swi"]} if call else {}
+    with pytest.raises(InputError, match=words.replace("(", r"\(")):
+        measure_burden(**sequences, **call, device="cpu")
+
+
+def test_a_model_for_another_task_is_refused(given):
+    with pytest.raises(ModelError, match="anatomy is a model for anatomy, not for burden"):
+        measure_burden(swi=given["swi"], model="anatomy")
+
+
+def test_cancelling_keeps_nothing(given):
+    with pytest.raises(Cancelled):
+        measure_burden(swi=given["swi"], device="cpu", cancelled=lambda: True)
+
+
+def test_progress_rises_from_nothing_to_all(whole):
+    done = [share for share, _ in whole.provenance["told"]]
+    assert done == sorted(done)
+    assert 0 < done[0] < 0.1
+    assert done[-1] == pytest.approx(1)
+    assert list(dict.fromkeys(what for _, what in whole.provenance["told"])) == ["anatomy", "FLAIR", "T1", "SWI"]
+
+
+# Files and the command
+
+
+def test_all_files_are_written_on_their_own_grids(whole, given, tmp_path):
+    written = whole.save(tmp_path / "out")
+    for marker, sequence in SEQUENCE_OF.items():
+        for what in ("mask", "probability"):
+            stored = read_image(written[f"{marker}_{what}.nii.gz"])
+            assert stored.grid.matches(given[sequence].grid)
+        assert (read_image(written[f"{marker}_mask.nii.gz"]).voxels > 0).sum() == whole.markers[marker].mask.sum()
+    rows = (tmp_path / "out" / "candidates.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + len(whole.candidates)
+    header = written["burden_t1.seg.nrrd"].read_bytes().split(b"\n\n")[0].decode()
+    assert "Segment0_Name:=Lacunes" in header
+    assert "Segment1_Name:=Perivascular spaces" in header
+    assert "sizes: 2 " in header
+    header = written["burden_swi.seg.nrrd"].read_bytes().split(b"\n\n")[0].decode()
+    assert "dimension: 3" in header
+    assert "50960005" in header
+    page = written["report.html"].read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 32  # eight slices of each marker
+    assert "Not a medical device" in page
+    assert len(page) < 3e6
+
+
+def test_what_was_missing_later_does_not_stay_from_an_earlier_run(whole, bleeds, tmp_path):
+    whole.save(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    bleeds.save(tmp_path, report=False)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not {name for name in left if name.startswith(("wmh", "lacune", "t1", "flair", "report", "lesions"))}
+    assert {"microbleed_mask.nii.gz", "notes.txt", "burden_swi.seg.nrrd", "swi_brain_mask.nii.gz"} <= left
+
+
+def test_a_report_says_what_is_missing(bleeds, tmp_path):
+    page = bleeds.decide(1, "microbleed", False).save(tmp_path)["report.html"].read_text(encoding="utf-8")
+    assert "Without FLAIR and T1 some markers are missing, not 0" in page
+    assert "Missing, since no T1 was given. That is not zero." in page
+    assert "no, by a reader" in page
+    assert "Edited by hand" in page
+
+
+def test_the_command_measures_writes_and_can_be_collected(given, tmp_path, capsys):
+    for case in ("a", "b"):
+        write_image(given["swi"], tmp_path / f"{case}.nii.gz")
+        call = ["burden", "--swi", str(tmp_path / f"{case}.nii.gz"), "-o", str(tmp_path / "study" / case)]
+        call += ["--device", "cpu", "--siderosis", "none", "--no-report"]
+        assert main(call + (["--threshold", "microbleed=0.99"] if case == "b" else [])) == 0
+    told = capsys.readouterr().out
+    assert "Total SVD score (0-4)  1-4 (WMH, lacunes, perivascular spaces missing)" in " ".join(told.split(" "))
+    stored = json.loads((tmp_path / "study" / "b" / "provenance.json").read_text(encoding="utf-8"))
+    assert stored["parameters"]["threshold"] == {"microbleed": 0.99}
+    pytest.importorskip("matplotlib")
+    table = tmp_path / "cohort.csv"
+    assert main(["cohort", str(tmp_path / "study"), "-o", str(table), "--measure", "microbleed_count"]) == 0
+    header, *cases = table.read_text(encoding="utf-8").splitlines()
+    assert "microbleed_count" in header
+    assert len(cases) == 2
+    assert "different thresholds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ([], "No sequence was given"),
+        (["--swi", "{swi}", "--flair", "{swi}"], "One scan was given as FLAIR and as SWI"),
+        (["--t1", "{swi}"], "cannot be a T1"),
+        (["--swi", "{swi}", "--threshold", "0.4"], "write a marker and a number"),
+        (["--swi", "{swi}", "--siderosis", "much"], "invalid choice"),
+    ],
+)
+def test_the_command_says_what_is_wrong_and_writes_nothing(call, words, given, tmp_path, capsys):
+    write_image(given["swi"], tmp_path / "swi.nii.gz")
+    call = [part.format(swi=tmp_path / "swi.nii.gz") for part in call]
+    assert main(["burden", *call, "-o", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@requires_models
+@pytest.mark.skipif(not (SHARED / "multisequence_stroke").exists(), reason="the real scans are not here")
+def test_a_real_patients_sequences_are_laid_over_one_another_and_measured(models, monkeypatch):
+    monkeypatch.delenv("CSVD_MODELS")
+    scans = {name: read_image(SHARED / "multisequence_stroke" / f"{name.upper()}.nii.gz") for name in ("flair", "t1")}
+    result = measure_burden(**scans, model=load_bundle(models / "burden-mounet"), device="cpu")
+    assert result.warnings == []
+    assert result.provenance["anatomy"]["flair"]["from"] == "T1"
+    assert np.array(result.provenance["anatomy"]["flair"]["matrix"]) == pytest.approx(np.eye(4), abs=1.5)  # they were
+    assert value(result, "total_volume") > 1  # of what is bright; this patient has many
+    assert value(result, "microbleed_count") is None
