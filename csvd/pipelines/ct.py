@@ -6,9 +6,9 @@ vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the
 
 Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); the
 brain comes from our anatomy network inside the skull; leukoaraiosis must lie where white matter, deep grey or brain
-stem is near, or where ventricles are not as dark as fluid, never in bone; the network saw synthetic CTs only; slices are mirrored left to right alone,
-since it never saw a head back to front, where nnU-Net mirrors along both axes. Every array of the Result lies on the
-CT's own voxels, slanted or not.
+stem is near, or where ventricles are not as dark as fluid, and never in bone; the network saw synthetic CTs only; its
+slices are mirrored left to right alone, since it never saw a head back to front, where nnU-Net mirrors along both axes.
+Every array of the Result lies on the CT's own voxels, slanted or not.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..head_ct import AIR_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
 from ..inference import Predictor
 from ..marker import LEUKOARAIOSIS
+from ..measure.clusters import Clusters
 from ..midplane import find_midplane
 from ..preprocessing import BACKGROUNDS, WINDOW_HU, hounsfield_window
 from ..result import Result
@@ -33,7 +34,7 @@ from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripp
 
 MODEL = "leukoaraiosis-nnunet"
 # Choices, made on synthetic CTs of heads kept out of training (docs/accuracy_ct.md): within the ventricles a voxel is
-# fluid up to a tenth of the way from their darkest fifth to white matter, smoothed against noise.
+# fluid up to a tenth of the way from their darkest fifth to white matter, smoothed against noise; a neighbour is, too.
 FLUID_PERCENTILE, FLUID_SHARE, SMOOTH_MM = 20, 0.1, 1.0
 PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
 
@@ -87,7 +88,9 @@ def segment_leukoaraiosis(
     inside = head.intracranial(anatomy.mask("intracranial", head.image.grid))
     intracranial = resample(inside, head.image.grid, ct.grid) > 0.5
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
-    ventricles = anatomy.mask("lateral_ventricles", ct.grid) & (probability < bundle.threshold)
+    ventricles = anatomy.mask("lateral_ventricles", ct.grid)
+    probability[within(ventricles, probability >= bundle.threshold)] = 0
+    ventricles &= probability < bundle.threshold
     predicted = time.monotonic()
 
     made = how_made(bundle, members, mirror, anatomy, predictor)
@@ -108,8 +111,16 @@ def segment_leukoaraiosis(
     return result
 
 
+def within(ventricles: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Lesions (26-connected) of ``mask`` of which nothing lies outside the ventricles, their edges: bool."""
+    clusters = Clusters.of(mask)
+    return clusters.voxels_of(clusters.smallest(ventricles[clusters.index]) > 0)
+
+
 def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
-    """Where the lateral ventricles are as dark as their darkest fifth, nearly: bool on ``head.image``."""
+    """Where the lateral ventricles are as dark as their darkest fifth, nearly, and a pixel beside it: bool on
+    ``head.image``.
+    """
     grid = head.image.grid
     ventricles = anatomy.mask("lateral_ventricles", grid)
     white = resample(anatomy.labels == anatomy.names.index("white_matter"), anatomy.grid, grid, order=0)
@@ -118,7 +129,10 @@ def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
     in_plane = [0.0 if axis == grid.slice_axis else SMOOTH_MM / mm for axis, mm in enumerate(grid.spacing_mm)]
     hu = ndimage.gaussian_filter(head.image.voxels.clip(*WINDOW_HU), in_plane)
     darkest = np.percentile(hu[ventricles], FLUID_PERCENTILE)
-    return ventricles & (hu < darkest + FLUID_SHARE * (np.median(hu[white]) - darkest))
+    dark = ventricles & (hu < darkest + FLUID_SHARE * (np.median(hu[white]) - darkest))
+    neighbours = ndimage.generate_binary_structure(3, 1)
+    neighbours.swapaxes(0, grid.slice_axis)[[0, 2]] = False  # in the slice only
+    return ndimage.binary_dilation(dark, neighbours) & ventricles
 
 
 def brain_slices(head: HeadCT, anatomy: Anatomy, grid: Grid) -> np.ndarray:
