@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from ct_phantom import head_ct, slanted, write_ct_models
+from ct_phantom import BRAIN, head_ct, slanted, write_ct_models
 from phantoms import FLAIR, head, write_dicom_series
 from tiny_models import FAR, NEAR, inside, sharp_head, threshold_network, write_bundle
 
@@ -127,7 +127,7 @@ def test_a_wrong_call_is_one_line_and_nothing_is_written(name, tmp_path, scan, o
 
 def test_with_a_flair_both_are_compared(tmp_path, scan, out, capsys):
     """The FLAIR shows the same brain, stripped, with the same lesions, 6 mm further to the right."""
-    flair = sharp_head(brain=around_brain())
+    flair = sharp_head(brain=BRAIN)
     affine = flair.affine.copy()
     affine[0, 3] += 6
     write_image(Image(flair.voxels, affine), tmp_path / "flair.nii.gz")
@@ -140,9 +140,3 @@ def test_with_a_flair_both_are_compared(tmp_path, scan, out, capsys):
     found = dict(zip(header.split("\t"), row.split("\t"), strict=True))
     assert float(found["dice"]) > 0.5
     assert float(found["difference_ml"]) == pytest.approx(0, abs=0.6)
-
-
-def around_brain():
-    from ct_phantom import BRAIN
-
-    return BRAIN

@@ -1,4 +1,4 @@
-"""A FLAIR laid on the CT of the same patient: the same lesions meet again, and what belongs to another head is refused."""
+"""A FLAIR laid on the CT of the same patient: the same lesions meet again, and another head is refused."""
 
 import csv
 
@@ -18,7 +18,7 @@ def result(image, brain, ventricles, lesions, marker):
     return Result.from_probability(image, lesions.astype(np.float32), ventricles, brain, marker=marker)
 
 
-def ct_result(slant=0.0, lesions=None):
+def ct_result(lesions=None):
     image, brain, ventricles, spot = picture("ct")
     image = Image(np.where(brain, image.voxels, -1000).astype(np.float32), image.affine, "case-7.nii.gz")
     return result(image, brain, ventricles, spot if lesions is None else lesions, LEUKOARAIOSIS)

@@ -26,7 +26,7 @@ FLOORS = {
     "checks_ct": 5, "checks_sequences": 5,
     "bundle": 4, "inference": 4, "measure": 4, "registration": 4,
     "anatomy": 5,
-    "report": 6,
+    "report": 6, "infarct": 6,
     "result": 7, "focal_result": 7, "cohort": 7,
     "burden_result": 8,
     "pipelines": 9, "comparison": 9,
