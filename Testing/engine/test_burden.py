@@ -25,14 +25,15 @@ from burden_models import (
 from scipy.spatial.transform import Rotation
 from tiny_models import SHARED, requires_models, requires_monai
 
+from csvd.anatomy import GROUPS, Anatomy
 from csvd.bundle import load_bundle
 from csvd.cli import main
 from csvd.errors import Cancelled, InputError, ModelError
-from csvd.image import read_image, write_image
+from csvd.image import Grid, read_image, write_image
 from csvd.measure.zscore import MarkerReference, Reference
 from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
-from csvd.pipelines.burden import measure_burden
+from csvd.pipelines.burden import measure_burden, not_enclosed
 from csvd.registration import Quality
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
@@ -173,6 +174,26 @@ def test_where_the_heads_do_not_fit_each_sequence_keeps_its_own_anatomy(given, m
     assert any("SWI could not be laid over the FLAIR (The brains overlap" in text for text in result.warnings)
     assert result.provenance["anatomy"]["swi"]["from"] == "SWI"
     assert [c.region for c in result.focal["microbleed"].candidates] == ["lobar", "deep"]
+
+
+def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventricle():
+    grid = Grid((60, 40, 20), np.eye(4))
+
+    def ball(x, y, z, radius):
+        return np.linalg.norm(np.indices(grid.shape) - np.reshape((x, y, z), (3, 1, 1, 1)), axis=0) < radius
+
+    inside, sulcus, edge = ball(12, 20, 10, 4), ball(44, 20, 10, 3), ball(30, 20, 10, 3)
+    tissue = np.zeros(grid.shape, bool)
+    tissue[4:30] = True  # then comes a ventricle, then fluid
+    shares = {group: np.full(grid.shape, 255, np.uint8) for group in GROUPS}
+    shares["lesion_bearing"] = np.where(tissue & ~inside, 255, 0).astype(np.uint8)  # the cavity itself is called fluid
+    anatomy = Anatomy(grid, (), np.zeros(grid.shape, np.uint8), shares)
+    probability = np.where(inside | sulcus | edge, 0.9, 0).astype(np.float32)
+    probability[sulcus & ~ball(44, 20, 10, 2)] = 0.3  # its rim must not come back with a lower threshold
+    dropped = not_enclosed(probability, anatomy, grid, 0.5)
+    assert not dropped[inside].any()
+    assert dropped[sulcus].all()
+    assert dropped[edge].all()
 
 
 # Scores
