@@ -220,8 +220,11 @@ def _otsu(values: np.ndarray) -> float:
     counts, edges = np.histogram(np.clip(values, 0, highest if highest > 0 else values.max()), 128)
     centres = (edges[1:] + edges[:-1]) / 2
     below, moment = np.cumsum(counts), np.cumsum(counts * centres)
+    total, all_moment = below[-1], moment[-1]
+    # Without the last class, which leaves nothing above: a rounding error over 0 would win.
+    below, moment = below[:-1], moment[:-1]
     with np.errstate(all="ignore"):
-        between = (moment[-1] * below / below[-1] - moment) ** 2 / (below * (below[-1] - below))
+        between = (all_moment * below / total - moment) ** 2 / (below * (total - below))
     return float(centres[np.nanargmax(between)])
 
 

@@ -481,3 +481,9 @@ def test_a_doubtful_scan_runs_with_a_warning(name, tmp_path, capfd):
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_but_sound_scan_raises_no_doubt(name, tmp_path):
     assert doubts(ODD[name](tmp_path)) == []
+
+
+@pytest.mark.parametrize("name", ["synthetic_flair_5mm", "synthetic_ct_5mm_flair"])
+def test_the_samples_are_heads(name):
+    """In the second a rounding error once won Otsu's comparison, and hardly a voxel was brighter than the background."""
+    assert check_flair(read_image(ROOT / "Resources" / "SampleData" / f"{name}.nii.gz")) == []
