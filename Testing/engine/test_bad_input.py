@@ -485,5 +485,5 @@ def test_an_odd_but_sound_scan_raises_no_doubt(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["synthetic_flair_5mm", "synthetic_ct_5mm_flair"])
 def test_the_samples_are_heads(name):
-    """In the second a rounding error once won Otsu's comparison, and hardly a voxel was brighter than the background."""
+    """In the second a rounding error once won Otsu's comparison: hardly a voxel was brighter than the background."""
     assert check_flair(read_image(ROOT / "Resources" / "SampleData" / f"{name}.nii.gz")) == []
