@@ -40,7 +40,9 @@ REPEATED_SHARE = 0.3
 PHASE_BACKGROUND = 0.8
 NEGATIVE_SHARE = 0.2  # choice: resampling makes a few negative voxels in air, a signed phase is negative in half a head
 SWI_SLICE_MM = 5.0  # choice: microbleeds are 2 to 10 mm; thicker slices are those of a projection or of a T2* survey
-DARK_SHARE = 0.03  # of the inner head below .6 of its surroundings: T1 and FLAIR .02 to .22, where fluid is dark
+# Of the inner head below .6 of its surroundings: .02 to .22 on T1 and FLAIR, where fluid is dark, up to .05 on synthetic
+# SWI, through veins and iron. They overlap, so only some are told.
+DARK_SHARE = 0.06
 SAME = 0.999  # choice: correlation over all voxels from which two files hold one scan
 
 

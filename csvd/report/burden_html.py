@@ -89,15 +89,22 @@ def _summary(result: "BurdenResult") -> str:
         _score_card("Amended SVD score", value["amended_svd_score"], 6),
         _score_card("CAA-SVD score", value["caa_svd_score"], 6, "withheld: superficial siderosis was not given"),
         card("Z-score burden", *_z(result)),
-        card("White matter hyperintensities", amount(value["total_volume"]), "mL", f"Fazekas {' + '.join(grades)}"),
-        card("Microbleeds", exact(value["microbleed_count"]), "", exact(value["microbleed_pattern"])),
-        card("Lacunes", exact(value["lacune_count"])),
-        card(
-            "Perivascular spaces", exact(value["perivascular_space_count"]), "",
+        _marker_card(result, "wmh", "total_volume", "mL", f"Fazekas {' + '.join(grades)}"),
+        _marker_card(result, "microbleed", "microbleed_count", "", exact(value["microbleed_pattern"])),
+        _marker_card(result, "lacune", "lacune_count"),
+        _marker_card(
+            result, "perivascular_space", "perivascular_space_count", "",
             f"basal ganglia, worst slice: {exact(value['input_pvs_basal_ganglia'])}",
         ),
     ]  # fmt: skip
     return f'<p class="lead">{escape(sentence)}</p><div class="cards">{"".join(cards)}</div>'
+
+
+def _marker_card(result: "BurdenResult", marker: str, name: str, unit: str = "", more: str = "") -> str:
+    if marker not in result.markers:
+        return card(_title(marker), ABSENT, "", f"missing: no {TITLES[SEQUENCE_OF[marker]]} was given", "review")
+    value = result.measurements[name].value
+    return card(_title(marker), amount(value) if unit else exact(value), unit, more)
 
 
 def _score_card(name: str, value: int | str | None, most: int, absent: str = "") -> str:
@@ -181,10 +188,10 @@ def _zones(found: "Result") -> str:
 def _foci(found: "FocalResult") -> str:
     stack = AxialStack(found.image, found.brain)
     segment = focal_segments()[found.marker]
-    rejected = found.rejected
-    both = (found.mask | rejected).astype(np.uint8)
+    mask, rejected = found.mask.astype(np.uint8), found.rejected
+    chosen = slices_to_show(stack, mask if mask.any() else rejected, SHOWN)
     outlines = ((rejected, REJECTED, LINE_PIXELS / 2), (found.mask, tuple(segment["color"]), LINE_PIXELS))
-    shown = outlined(stack, outlines, found.mask.astype(np.uint8), slices_to_show(stack, both, SHOWN))
+    shown = outlined(stack, outlines, mask, chosen)
     return _legend([(segment["color"], segment["name"]), (REJECTED, "rejected")]) + tiles(shown, segment["name"])
 
 
