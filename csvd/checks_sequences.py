@@ -1,8 +1,8 @@
 """Are these the FLAIR, the T1 and the SWI of a head? Refuse what cannot be, warn about what is doubtful.
 
 What is shared with the check of a single FLAIR stands in ``checks.py``. The limits about contrast lie between what was
-measured there on 9 T1, 14 FLAIR and a T2; a whole-brain SWI was not at hand, so that its limits come from a crop of a
-gradient echo (CLEARSWI.jl) and from synthetic ones, and only what no magnitude image can be is refused.
+measured there on 9 T1, 14 FLAIR and a T2. A whole-brain SWI was not at hand: its limits come from a crop of a gradient
+echo, magnitude and phase (CLEARSWI.jl), and from synthetic ones, so only what no magnitude image can be is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from .checks import (
     LOW_CONTRAST,
     T1_MODE_SKEW,
     T2_BRIGHT_SHARE,
-    WORKING_MM,
     Head,
     check_flair,
     doubts_about_coverage,
@@ -26,7 +25,6 @@ from .checks import (
     require_volume,
 )
 from .errors import InputError
-from .grid import blocks
 from .image import Image
 from .sequences import TITLES
 
@@ -35,13 +33,13 @@ NO_T1_MODE_SKEW = 0.15
 # Of the voxels of a head, the share that equals its neighbour in the next slice: at most .09 on 24 scans, and
 # (n - 1) / (n + 1) in a minimum over a window of n slices that moves slice by slice.
 REPEATED_SHARE = 0.3
-# Mean of the corners of the field of view over the mean of all. Choice: air is darker than that in any
-# magnitude image, and the background of a phase image is noise around its middle value.
-PHASE_BACKGROUND = 0.8
+# SD over range of the corners of the field of view. In air a phase is any angle, which has 1 / sqrt(12) = .29; on a
+# magnitude air and tissue have far less.
+PHASE_SPREAD = 0.2
 NEGATIVE_SHARE = 0.2  # choice: resampling makes a few negative voxels in air, a signed phase is negative in half a head
 SWI_SLICE_MM = 5.0  # choice: microbleeds are 2 to 10 mm; thicker slices are those of a projection or of a T2* survey
-# Of the inner head below .6 of its surroundings: .02 to .22 on T1 and FLAIR, where fluid is dark, up to .05 on synthetic
-# SWI, through veins and iron. They overlap, so only some are told.
+# Of the inner head below .6 of its surroundings: .02 to .22 on T1 and FLAIR, where fluid is dark, up to .05 on
+# synthetic SWI, through veins and iron. They overlap, so only some are told.
 DARK_SHARE = 0.06
 SAME = 0.999  # choice: correlation over all voxels from which two files hold one scan
 
@@ -118,15 +116,15 @@ def _fluid_is_bright(head: Head) -> bool:
 
 
 def _require_magnitude(image: Image, name: str) -> None:
-    """Raise InputError for a phase image: negative in half of the head, or with a background as bright as the head."""
-    signed = np.mean(image.voxels < 0) > NEGATIVE_SHARE
-    means, _ = blocks(image.voxels, image.spacing_mm, WORKING_MM)
-    level = means - min(0.0, float(image.voxels.min()))
-    corners = np.concatenate([level[i, j].ravel() for i in (0, -1) for j in (0, -1)])
-    if signed or corners.mean() > PHASE_BACKGROUND * level.mean():
+    """Raise InputError for a phase image: negative in half of the head, or of any angle in air."""
+    voxels = image.voxels
+    ends = [np.r_[: n // 32 + 1, -(n // 32) - 1 : 0] for n in voxels.shape[:2]]
+    corners = voxels[np.ix_(*ends)].astype(np.float64)
+    low, high = np.percentile(voxels, (0.5, 99.5))
+    if np.mean(voxels < 0) > NEGATIVE_SHARE or corners.std() > PHASE_SPREAD * (high - low):
         raise InputError(
-            f"{name} looks like a phase image: the air around the head is no darker than the head. Give the magnitude "
-            "or the SWI made of it."
+            f"{name} looks like a phase image: it is half negative, or the air around the head has any value. Give the "
+            "magnitude or the SWI made of it."
         )
 
 
