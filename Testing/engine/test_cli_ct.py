@@ -135,7 +135,11 @@ def test_with_a_flair_both_are_compared(tmp_path, scan, out, capsys):
     assert names(out) == FILES | {"comparison.tsv", "comparison.png"}
     told = capsys.readouterr().out
     assert "12 files" in told
-    assert re.search(r"^On the FLAIR \d+\.\d\d mL, on the CT [+-]\d+\.\d\d mL; Dice \d\.\d\d\.", told, re.MULTILINE)
+    volumes = re.search(
+        r"^On the FLAIR ([\d.]+) mL, on the CT ([\d.]+) mL \(([-+][\d.]+)\); Dice 0?\d\.\d\d\.", told, re.MULTILINE
+    )
+    flair_ml, ct_ml, difference_ml = map(float, volumes.groups())
+    assert ct_ml - flair_ml == pytest.approx(difference_ml, abs=0.011)
     header, row = (out / "comparison.tsv").read_text(encoding="utf-8").splitlines()
     found = dict(zip(header.split("\t"), row.split("\t"), strict=True))
     assert float(found["dice"]) > 0.5

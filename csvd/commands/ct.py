@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     tell(arguments, result, HEADLINE, len(files))
     if comparison is not None and not (arguments.quiet or arguments.json):
         print(
-            f"On the FLAIR {comparison.volume_flair_ml:.2f} mL, on the CT {comparison.difference_ml:+.2f} mL; Dice "
-            f"{comparison.dice:.2f}. {comparison.quality}"
+            f"On the FLAIR {comparison.volume_flair_ml:.2f} mL, on the CT {comparison.volume_ct_ml:.2f} mL "
+            f"({comparison.difference_ml:+.2f}); Dice {comparison.dice:.2f}. {comparison.quality}"
         )
 
 
