@@ -101,9 +101,10 @@ def compare_with_flair(result_ct: Result, result_flair: Result) -> Comparison:
             )
     ct, flair = result_ct.image, result_flair.image
     found = lay(result_ct, result_flair)
-    upright = upright_grid(ct.grid)
+    native = ct.grid
+    upright = upright_grid(native)
     share = replace(found, grid=upright).apply(flair.like(result_flair.mask)).voxels
-    on_ct = (share if upright is ct.grid else resample(share, upright, ct.grid)) >= SHARE
+    on_ct = (share if upright is native else resample(share, upright, native)) >= SHARE
     ct_ml, flair_ml = (result.measurements["total_volume"].value for result in (result_ct, result_flair))
     quality = found.quality
     return Comparison(

@@ -81,9 +81,10 @@ class HeadCT:
 def find_head(ct: Image, slice_mm: float) -> HeadCT:
     """The head of ``ct`` (HU), in slices of about ``slice_mm`` where they were thinner."""
     image = Image(in_air(ct.voxels), ct.affine, ct.source)
-    grid = upright_grid(image.grid)
-    if grid is not image.grid:
-        image = Image(resample(image.voxels, image.grid, grid, outside=AIR_HU), grid.affine, ct.source)
+    native = image.grid
+    grid = upright_grid(native)
+    if grid is not native:
+        image = Image(resample(image.voxels, native, grid, outside=AIR_HU), grid.affine, ct.source)
     return head_in(thick_slices(image, slice_mm))
 
 

@@ -26,11 +26,13 @@ DARKER_HU, LEAST_ML, CORTEX_SHARE = 5.0, 10.0, 0.1
 SEEN = 0.3  # of what is averaged for a voxel that must be brain
 
 
-def infarct_core(head: HeadCT, anatomy: Anatomy, plane: Sequence[float]) -> np.ndarray:
+def infarct_core(head: HeadCT, anatomy: Anatomy, plane: Sequence[float] | None) -> np.ndarray:
     """Where the brain looks like an infarct, bool on ``head.image``; nowhere in most heads.
 
-    ``plane`` is the mid-sagittal one of ``midplane.find_midplane``.
+    ``plane`` is the mid-sagittal one of ``midplane.find_midplane``; without any nothing is found.
     """
+    if plane is None:
+        return np.zeros(head.image.voxels.shape, bool)
     grid = head.image.grid
     brain = anatomy.mask("brain", grid) & head.cavity & ~anatomy.mask("lateral_ventricles", grid)
     hu = head.image.voxels.clip(*WINDOW_HU)
@@ -46,7 +48,7 @@ def infarct_core(head: HeadCT, anatomy: Anatomy, plane: Sequence[float]) -> np.n
     return chosen[pieces]
 
 
-def infarct_doubts(core: np.ndarray, head: HeadCT, plane: Sequence[float]) -> list[str]:
+def infarct_doubts(core: np.ndarray, head: HeadCT, plane: Sequence[float] | None) -> list[str]:
     """A sentence where ``core`` of ``infarct_core`` is not empty."""
     if not core.any():
         return []

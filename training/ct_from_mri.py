@@ -12,22 +12,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from csvd.anatomy import find_anatomy
 from csvd.errors import CsvdError, InputError
-from csvd.image import Image, read_image, write_image
+from csvd.head_ct import find_head
+from csvd.image import Image, read_image, resample, upright_grid, write_image
 from csvd.measure.agreement import dice
 from csvd.pipelines.wmh import segment_wmh
-from csvd.preprocessing import WINDOW_HU
 from csvd.registration import MODELS, Registration, register
 
 # Choice: a ventricle that fits worse is another patient's, or of another year. Lower than the brain's limit, as
 # ventricles are small and 5 mm slices cut them coarsely (synthetic pairs of one patient: .76 to .87).
 LEAST_VENTRICLE_DICE = 0.6
+REGISTERED_MM = 5.0  # thickness of the CT's slices while it is registered, as in csvd.comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +68,20 @@ def carry_label(
         raise InputError(f"The threshold is {threshold:g}: give the share of a voxel, from 0 to below 1.")
     if lesions is None:
         lesions = segment_wmh(flair).mask > 0
-    windowed = ct.like(ct.voxels.clip(*WINDOW_HU).astype(np.float32))
-    (of_ct, _), (of_flair, _) = find_anatomy(windowed), find_anatomy(flair)
-    brains = [anatomy.mask("brain", image.grid) for anatomy, image in ((of_ct, ct), (of_flair, flair))]
-    found = register(windowed, flair, fixed_mask=brains[0], moving_mask=brains[1], model=model)
-    ventricles = found.apply(flair.like(of_flair.mask("lateral_ventricles", flair.grid))).voxels > 0.5
+    head = find_head(ct, REGISTERED_MM)
+    (of_ct, _), (of_flair, _) = find_anatomy(head.windowed, within=head.cavity), find_anatomy(flair)
+    inside = head.intracranial(of_ct.mask("intracranial", head.image.grid))
+    flair_inside = of_flair.mask("intracranial", flair.grid)
+    found = register(head.windowed, flair, fixed_mask=inside, moving_mask=flair_inside, model=model)
+    native = ct.grid
+    found = replace(found, grid=upright_grid(native))
+
+    def on_ct(values: np.ndarray) -> np.ndarray:
+        """Values on the FLAIR's voxels on those of the CT, slanted or not."""
+        carried = found.apply(flair.like(values)).voxels
+        return carried if found.grid is native else resample(carried, found.grid, native)
+
+    ventricles = on_ct(of_flair.mask("lateral_ventricles", flair.grid)) > 0.5
     agreement = dice(ventricles, of_ct.mask("lateral_ventricles", ct.grid))
     doubts = list(found.quality.doubts)
     if agreement < LEAST_VENTRICLE_DICE:
@@ -79,9 +89,9 @@ def carry_label(
             f"The lateral ventricles overlap with a Dice of {agreement:.2f} only; {LEAST_VENTRICLE_DICE:.2f} is the "
             "least. Look at flair_on_ct.nii.gz over the CT."
         )
-    share = found.apply(flair.like(lesions)).voxels
-    label = ct.like((share > max(threshold, 1e-3)) & brains[0])  # a thousandth: rounding is no lesion
-    return CarriedLabel(label, found.apply(flair), found, agreement, tuple(doubts))
+    # A thousandth: rounding is no lesion.
+    label = ct.like((on_ct(lesions) > max(threshold, 1e-3)) & of_ct.mask("brain", ct.grid))
+    return CarriedLabel(label, ct.like(on_ct(flair.voxels)), found, agreement, tuple(doubts))
 
 
 def main() -> int:
@@ -93,9 +103,8 @@ def main() -> int:
     parser.add_argument("--model", choices=MODELS, default="deformable")
     arguments = parser.parse_args()
     try:
-        label = carry_label(
-            read_image(arguments.ct), read_image(arguments.flair), threshold=arguments.threshold, model=arguments.model
-        )
+        ct, flair = read_image(arguments.ct, slanted=True), read_image(arguments.flair)
+        label = carry_label(ct, flair, threshold=arguments.threshold, model=arguments.model)
         label.save(arguments.output)
     except CsvdError as error:
         print(f"ct_from_mri: {error}", file=sys.stderr)

@@ -409,7 +409,7 @@ class KnownAnatomy:
     """What ``find_anatomy`` answers, from the truth of a synthetic scan."""
 
     def __init__(self, scan):
-        self.masks = {"brain": scan.brain, "lateral_ventricles": scan.ventricles}
+        self.masks = {"brain": scan.brain, "intracranial": scan.brain, "lateral_ventricles": scan.ventricles}
 
     def mask(self, group, grid):
         return resample(self.masks[group].voxels, self.masks[group].grid, grid, order=0)
@@ -420,8 +420,8 @@ def test_the_lesions_of_a_flair_come_to_lie_on_those_of_the_ct(head, tmp_path, m
     ct, flair, _ = draws.pair(
         head, Stack((80, 96, 24), 1.7, 5.0, 5.0, nod(0)), Stack((90, 104, 28), 1.5, 4.0, 4.5, nod(6))
     )
-    scans = {id(ct.image.affine): ct, id(flair.image.affine): flair}
-    monkeypatch.setattr(ct_from_mri, "find_anatomy", lambda image: (KnownAnatomy(scans[id(image.affine)]), []))
+    scans = {scan.image.voxels.shape: scan for scan in (ct, flair)}
+    monkeypatch.setattr(ct_from_mri, "find_anatomy", lambda image, **_: (KnownAnatomy(scans[image.voxels.shape]), []))
     label = ct_from_mri.carry_label(ct.image, flair.image, lesions=flair.lesion.voxels, threshold=0.5, model="rigid")
     assert dice(label.leukoaraiosis.voxels, ct.lesion.voxels) > 0.7
     assert label.ventricle_dice > ct_from_mri.LEAST_VENTRICLE_DICE
@@ -434,7 +434,7 @@ def test_the_lesions_of_a_flair_come_to_lie_on_those_of_the_ct(head, tmp_path, m
     assert facts["good"] == (not facts["doubts"])
     assert facts["mutual_information_after"] > facts["mutual_information_before"]
     shifted = flair.ventricles.like(np.roll(flair.ventricles.voxels, 12, 0))
-    scans[id(flair.image.affine)] = replace(flair, ventricles=shifted)
+    scans[flair.image.voxels.shape] = replace(flair, ventricles=shifted)
     wrong = ct_from_mri.carry_label(ct.image, flair.image, lesions=flair.lesion.voxels, model="rigid")
     assert any("ventricles" in doubt for doubt in wrong.doubts)
     with pytest.raises(InputError, match="below 1"):

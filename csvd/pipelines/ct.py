@@ -6,9 +6,9 @@ vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the
 
 Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); the
 brain comes from our anatomy network inside the skull; leukoaraiosis must lie where white matter, deep grey or brain
-stem is near, or where ventricles are not as dark as fluid, and never in bone; the network saw synthetic CTs only; its
-slices are mirrored left to right alone, since it never saw a head back to front, where nnU-Net mirrors along both axes.
-Every array of the Result lies on the CT's own voxels, slanted or not.
+stem is near, or where ventricles are not as dark as fluid, and never in bone or what looks like an infarct; the network
+saw synthetic CTs only; its slices are mirrored left to right alone, since it never saw a head back to front, where
+nnU-Net mirrors along both axes. Every array of the Result lies on the CT's own voxels, slanted or not.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..bundle import Bundle
 from ..checks_ct import check_ct
 from ..head_ct import AIR_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
+from ..infarct import infarct_core, infarct_doubts
 from ..inference import Predictor
 from ..marker import LEUKOARAIOSIS
 from ..measure.clusters import Clusters
@@ -75,17 +76,20 @@ def segment_leukoaraiosis(
         head.windowed, device=device, progress=part(progress, 0, ANATOMY_WORK, "anatomy"), cancelled=cancelled,
         within=head.cavity,
     )  # fmt: skip
+    inside = head.intracranial(anatomy.mask("intracranial", head.image.grid))
+    midplane = find_midplane(inside, head.image.grid)
+    infarct = infarct_core(head, anatomy, midplane)
     located = time.monotonic()
 
     grid = axial_grid(head.image.grid, bundle.in_plane_mm)
     stack = hounsfield_window(brain_slices(head, anatomy, grid))
     predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
     probability = predictor(stack, BACKGROUNDS[bundle.intensity], part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
+    probability[resample(infarct, head.image.grid, grid, order=0)] = 0
     # Beside the ventricles leukoaraiosis is nearly as dark as they are and the anatomy network takes it for them: what
     # is not as dark as this scan's own fluid is left to the other network, and no ventricle where that finds a lesion.
     near = np.maximum(anatomy.lesion_share(grid), anatomy.share("lateral_ventricles", grid))
     probability = resample(probability * near, grid, ct.grid)
-    inside = head.intracranial(anatomy.mask("intracranial", head.image.grid))
     intracranial = resample(inside, head.image.grid, ct.grid) > 0.5
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
@@ -94,7 +98,7 @@ def segment_leukoaraiosis(
     predicted = time.monotonic()
 
     made = how_made(bundle, members, mirror, anatomy, predictor)
-    made["parameters"]["midplane"] = find_midplane(inside, head.image.grid)
+    made["parameters"]["midplane"] = midplane
     result = Result.from_probability(
         ct,
         probability.clip(0, 1),
@@ -103,7 +107,7 @@ def segment_leukoaraiosis(
         threshold=bundle.threshold if threshold is None else threshold,
         pv_distance_mm=pv_distance_mm,
         pv_rule=pv_rule,
-        warnings=[*warnings, *doubts, *predictor.warnings],
+        warnings=[*warnings, *doubts, *infarct_doubts(infarct, head, midplane), *predictor.warnings],
         marker=LEUKOARAIOSIS,
         **made,
     )
