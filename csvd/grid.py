@@ -32,6 +32,14 @@ class Grid:
         return tuple(float(mm) for mm in np.linalg.norm(upright_steps(self.affine), axis=0))
 
     @property
+    def slant_mm(self) -> tuple[float, float, float]:
+        """How far the next slice is moved within its plane, along each axis: 0 for all but slanted slices."""
+        steps = upright_steps(self.affine)
+        along = np.linalg.inv(steps) @ self.affine[:3, self.slice_axis] * self.spacing_mm
+        along[self.slice_axis] = 0
+        return tuple(float(mm) for mm in np.where(np.abs(along) < LARGEST_SHEAR * max(self.spacing_mm), 0, along))
+
+    @property
     def extent_mm(self) -> tuple[float, float, float]:
         """Field of view along each axis, outer face to outer face."""
         return tuple(n * mm for n, mm in zip(self.shape, self.spacing_mm, strict=True))

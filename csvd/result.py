@@ -115,7 +115,7 @@ class Result:
         probability = _checked_probability(probability, image, marker)
         ventricles = _checked_mask(ventricles, image, marker, "mask of the ventricles")
         brain = _checked_mask(brain, image, marker, "brain mask")
-        distance_mm = ventricle_distance(ventricles, image.spacing_mm)
+        distance_mm = ventricle_distance(ventricles, image.spacing_mm, slant_mm=image.grid.slant_mm)
         settings = {"threshold": threshold, "pv_distance_mm": float(pv_distance_mm), "pv_rule": _checked_rule(pv_rule)}
         blank = cls(
             image=image,
@@ -180,7 +180,7 @@ class Result:
             mask = self.mask if threshold is None else automatic.mask
         if ventricles is not None:
             ventricles = _checked_mask(ventricles, self.image, self.marker, "edited mask of the ventricles")
-            distance_mm = ventricle_distance(ventricles, self.image.spacing_mm)
+            distance_mm = ventricle_distance(ventricles, self.image.spacing_mm, slant_mm=self.image.grid.slant_mm)
         else:
             ventricles, distance_mm = self.ventricles, self.distance_mm
 

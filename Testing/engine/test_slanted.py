@@ -9,6 +9,7 @@ from phantoms import OBLIQUE, blob, oriented_affine, world, write_dicom_series
 from csvd.errors import InputError
 from csvd.grid import LARGEST_SHEAR, shear, upright_steps
 from csvd.image import Grid, Image, read_image, resample, upright_grid, write_image
+from csvd.measure.zones import ventricle_distance
 
 SHAPE, SPACING_MM = (90, 100, 24), (2.0, 2.1, 5.0)
 
@@ -103,6 +104,25 @@ def test_every_slice_stays_in_its_plane():
     there = resample(voxels, native, upright_grid(native))
     assert np.unique(np.nonzero(there > 1e-3)[2]).tolist() == [7]
     assert there[50, 60, 7] == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "mm"), [(20, 5 * np.tan(np.radians(20))), (-25, -5 * np.tan(np.radians(25))), (0, 0)]
+)
+def test_the_slant_is_what_a_slice_is_moved_against_the_one_below(degrees, mm):
+    assert Grid(SHAPE, tilted(degrees)).slant_mm == pytest.approx((0, mm, 0))
+
+
+def test_the_distance_from_the_ventricles_goes_straight_up_and_not_along_the_table():
+    """Over a ventricle of one pixel the next slice begins 2.5 mm above it."""
+    ventricles = np.zeros((40, 40, 5), bool)
+    ventricles[20, 20, 2] = True
+    distance_mm = ventricle_distance(ventricles, (2.0, 2.0, 5.0), slant_mm=(0.0, 4.0, 0.0))
+    assert distance_mm[20, 20, 2] == 0
+    assert distance_mm[20, 18, 3] == pytest.approx(2.5)  # its pixels lie 4 mm, two pixels, further forward
+    assert distance_mm[20, 22, 1] == pytest.approx(2.5)
+    assert distance_mm[20, 20, 3] == pytest.approx(np.hypot(2.5, 4))
+    assert distance_mm[20, 16, 4] == pytest.approx(7.5)
 
 
 # Files

@@ -20,11 +20,13 @@ def ventricle_distance(
     slice_axis: int | None = None,
     *,
     farthest_mm: float = FARTHEST_MM,
+    slant_mm: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> np.ndarray:
     """Return the distance in mm from every voxel centre to the ventricles; float32, shape of ``ventricles``.
 
     ``ventricles`` is boolean (i, j, k), ``spacing_mm`` its three spacings; ``slice_axis`` is the thickest axis unless
-    given. Slices are thick, so a ventricle voxel is taken to fill its slab: from slice k the ventricle of slice
+    given; ``slant_mm`` is how far, on a CT with a tilted gantry, each slice is moved within its plane against the one
+    before it. Slices are thick, so a ventricle voxel is taken to fill its slab: from slice k the ventricle of slice
     k' != k begins ``|k - k'| * s - s / 2`` away, s being the slice spacing, and within its own slice it is 0 away.
     Within a slice, distances run from pixel centre to pixel centre. So with 8 mm slices a voxel right above a
     ventricle is 4 mm from it, not 8, and a lesion 3 mm beside it stays 3 mm away.
@@ -40,6 +42,7 @@ def ventricle_distance(
     slabs, distance_slabs = np.moveaxis(ventricles, axis, 0), np.moveaxis(distance, axis, 0)
     slice_mm = float(spacing_mm[axis])
     in_plane_mm = [float(spacing_mm[a]) for a in range(3) if a != axis]
+    moved = np.array([slant_mm[a] / spacing_mm[a] for a in range(3) if a != axis])  # pixels from slice to slice
     reach = int(farthest_mm / slice_mm + 0.5)
     margin = (reach, *(int(np.ceil(farthest_mm / mm)) for mm in in_plane_mm))
     across, rows, columns = slices.bounding_box(slabs, margin)
@@ -56,6 +59,8 @@ def ventricle_distance(
         squared = np.full((rows.stop - rows.start, columns.stop - columns.start), farthest_mm**2, dtype=np.float32)
         for n, plane in in_plane.items():
             gap_mm = max(0.0, abs(n - k) * slice_mm - slice_mm / 2)
+            if moved.any():
+                plane = ndimage.shift(plane, (n - k) * moved, order=1, mode="nearest")
             np.minimum(squared, plane + np.float32(gap_mm**2), out=squared)
         distance_slabs[k, rows, columns] = np.sqrt(squared)
     return distance

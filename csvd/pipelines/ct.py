@@ -22,7 +22,7 @@ from scipy import ndimage
 from ..anatomy import Anatomy, find_anatomy
 from ..bundle import Bundle
 from ..checks_ct import check_ct
-from ..head_ct import AIR_HU, HeadCT, find_head
+from ..head_ct import AIR_HU, BONE_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
 from ..infarct import infarct_core, infarct_doubts
 from ..inference import Predictor
@@ -90,7 +90,7 @@ def segment_leukoaraiosis(
     # is not as dark as this scan's own fluid is left to the other network, and no ventricle where that finds a lesion.
     near = np.maximum(anatomy.lesion_share(grid), anatomy.share("lateral_ventricles", grid))
     probability = resample(probability * near, grid, ct.grid)
-    intracranial = resample(inside, head.image.grid, ct.grid) > 0.5
+    intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
     probability[within(ventricles, probability >= bundle.threshold)] = 0
@@ -113,6 +113,12 @@ def segment_leukoaraiosis(
     )
     result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
     return result
+
+
+def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
+    """``intracranial`` without the bone at its edge, which averaging and moving slices blur; calcium inside stays."""
+    edge = intracranial & ~ndimage.binary_erosion(intracranial)
+    return intracranial & ~(edge & (ct.voxels > BONE_HU))
 
 
 def within(ventricles: np.ndarray, mask: np.ndarray) -> np.ndarray:
