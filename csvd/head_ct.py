@@ -57,8 +57,8 @@ class HeadCT:
     def windowed(self) -> Image:
         """Within the skull 0 for fluid of -10 HU or so up to 90 for blood, bone and all around it 0: float32.
 
-        Without bone and scalp the anatomy network outlines brains far better, and a scanner's calibration does not
-        matter, as the window goes with the brain's median (docs/anatomy_ct.md).
+        Without bone and scalp the anatomy network outlines brains far better (docs/architecture.md), and a scanner's
+        calibration does not matter, as the window goes with the brain's median.
         """
         middle = self.brain_hu
         relative = self.image.voxels.clip(middle - DARK_HU, middle + BRIGHT_HU) - (middle - DARK_HU)
