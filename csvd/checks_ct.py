@@ -20,8 +20,8 @@ AIR_HU, AIR_SHARE = -500.0, 0.02
 BRAIN_HU = (10.0, 60.0)  # median within the skull: fluid 0 to 12, brain 25 to 41 HU, an error of 10 HU either way
 USUAL_HU = (20.0, 45.0)  # the same as scanners in good order give it: synthetic heads 26 to 37, the template 29 HU
 RAW_HU, RAW_SHARE = 1024.0, 0.05  # what scanners add to HU before they store them; brain is more of a scan than that
-# A stripped brain: hardly anything is as bright as bone.
-STRIPPED_HIGH_HU, STRIPPED_SHARE = 100.0, 0.02
+# A stripped brain: hardly anything is as bright as bone, but a rim of the skull may have been left.
+STRIPPED_HIGH_HU, STRIPPED_SHARE, STRIPPED_SKULL_ML = 100.0, 0.05, 40.0
 CUT_SHARE, CUT_HU = 0.05, 1000.0  # so many voxels at one highest value below this: a window was burnt in
 SHORT_COVERAGE_MM = 80.0  # as for FLAIR: brain and ventricles of an adult span more
 LARGEST_CUT_CM2 = {"left": 5.0, "right": 5.0, "back": 5.0, "front": 5.0, "top": 40.0}  # of the intracranial space
@@ -84,7 +84,7 @@ def _require_head(head: HeadCT, image: Image, name: str) -> None:
     has_air = image.voxels.dtype.kind != "u" and np.mean(image.voxels < AIR_HU) > AIR_SHARE
     low, high = BRAIN_HU
     bright = np.mean(head.image.voxels[head.cavity] > STRIPPED_HIGH_HU)
-    stripped = head.skull_ml < SMALLEST_HEAD_ML / 10 and bright < STRIPPED_SHARE
+    stripped = head.skull_ml < STRIPPED_SKULL_ML and bright < STRIPPED_SHARE
     if low <= brain_hu <= high and (head.closed or stripped):
         return
     if has_air:

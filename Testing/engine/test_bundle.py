@@ -192,6 +192,15 @@ BAD_CARDS = {
     "a matrix without a rule": lambda card: card.update(preprocessing={"matrix": [256, 256]}),
     "a rule nobody knows": lambda card: card.update(preprocessing=VUNO | {"rule": "stretch"}),
     "an intensity nobody knows": lambda card: card["preprocessing"].update(intensity="histogram"),
+    "a FLAIR model with Hounsfield units": lambda card: card["preprocessing"].update(intensity="hounsfield"),
+    "a FLAIR model that averages slices": lambda card: card["preprocessing"].update(slice_mm=5),
+    "a CT model without its slices": lambda card: card.update(
+        task="leukoaraiosis", preprocessing=card["preprocessing"] | {"intensity": "hounsfield"}
+    ),
+    "a CT model of whole heads": lambda card: card.update(
+        task="leukoaraiosis",
+        preprocessing=card["preprocessing"] | {"intensity": "hounsfield", "slice_mm": 5, "skull_strip": False},
+    ),
     "an anatomy model with an intensity": lambda card: card.update(
         task="anatomy", preprocessing=card["preprocessing"] | {"intensity": "z_score"}
     ),
