@@ -124,7 +124,6 @@ class CTLeukoaraiosisLogic(SegmentationLogic):
 
         def compute(progress=None, cancelled=None):
             from csvd.comparison import compare_with_flair
-
             from csvd.pipelines.wmh import segment_wmh
 
             def report(share, step):

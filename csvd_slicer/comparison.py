@@ -23,7 +23,6 @@ from csvd_slicer.volumes import own_affine
 
 if TYPE_CHECKING:
     from csvd.comparison import Comparison
-
     from csvd.result import Result
 
 SEGMENT, ATTRIBUTE = "WMH_of_FLAIR", "csvd.flair"
