@@ -23,6 +23,7 @@ from burden_models import (
     write_burden_models,
 )
 from scipy.spatial.transform import Rotation
+from test_registration import picture
 from tiny_models import SHARED, requires_models, requires_monai
 
 from csvd.anatomy import GROUPS, Anatomy
@@ -34,6 +35,7 @@ from csvd.measure.zscore import MarkerReference, Reference
 from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
 from csvd.pipelines.burden import measure_burden, not_enclosed
+from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
 from csvd.registration import Quality
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
@@ -174,6 +176,18 @@ def test_where_the_heads_do_not_fit_each_sequence_keeps_its_own_anatomy(given, m
     assert any("SWI could not be laid over the FLAIR (The brains overlap" in text for text in result.warnings)
     assert result.provenance["anatomy"]["swi"]["from"] == "SWI"
     assert [c.region for c in result.focal["microbleed"].candidates] == ["lobar", "deep"]
+
+
+def test_information_falls_steeply_beside_the_right_place_only():
+    fixed, brain, *_ = picture("ct")
+    moving, *_ = picture("flair")
+
+    class Shifted:
+        def __init__(self, mm):
+            self.points = lambda points: points + np.array([mm, 0, 0])
+
+    assert sharpness(fixed, moving, brain, Shifted(0)) > LEAST_SHARPNESS
+    assert sharpness(fixed, moving, brain, Shifted(8)) < 1
 
 
 def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventricle():
