@@ -4,7 +4,7 @@ Attenuation alone does not tell them apart (leukoaraiosis 17.5 +- 4.7 HU, acute 
 5.9; 12880-024-01340-2), but leukoaraiosis is much the same on both sides and spares the cortex. So every voxel is
 compared with its mirror image; an infarct of both sides is not found.
 
-The limits are choices, made on synthetic heads: 4 of 5 infarcts of 20 to 100 mL were found, and none in 12 heads that
+The limits are choices, made on synthetic heads: 4 of 6 infarcts of 20 to 120 mL were found, and none in 12 heads that
 have none. Real heads are less alike on both sides than synthetic ones: what is found is told, not diagnosed.
 """
 
