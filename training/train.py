@@ -93,13 +93,13 @@ def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tens
 TASKS = {
     "wmh": (Generator.flair, wmh_loss),
     "anatomy": (Generator.anatomy, anatomy_loss),
-    "ct": (CTGenerator.ct, ct_loss),
+    "leukoaraiosis": (CTGenerator.ct, ct_loss),
     "burden": (BurdenGenerator.slice_of, burden_loss),
     "restore": (BurdenGenerator.torn_slice, restore_loss),
 }
 # Of the other tasks: Generator and Settings.
 GENERATORS = {
-    "ct": (CTGenerator, CTSettings),
+    "leukoaraiosis": (CTGenerator, CTSettings),
     "burden": (BurdenGenerator, BurdenSettings),
     "restore": (BurdenGenerator, BurdenSettings),
 }
