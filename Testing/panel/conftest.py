@@ -1,26 +1,29 @@
-"""Fixtures for tests of panels on the Qt double. Without PySide6 or slicer-core the folder is skipped.
+"""Fixtures for tests of panels on the Qt double. Without PySide6, slicer-core or torch the folder is skipped.
 
 The double is started before the first test file here is imported, so a test file may begin with `import qt, slicer`.
 """
 
 import importlib.util
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("Testing/panel", "", "Testing/engine", "Testing/slicer", "WMHSegmenter", "CTLeukoaraiosis")
+sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 
-MISSING = [
-    p for p, m in (("PySide6-Essentials", "PySide6"), ("slicer-core", "slicer_core")) if not importlib.util.find_spec(m)
-]
+NEEDED = (("PySide6-Essentials", "PySide6"), ("slicer-core", "slicer_core"), ("torch", "torch"))
+MISSING = [package for package, module in NEEDED if not importlib.util.find_spec(module)]
 
 
 class _Skipped(pytest.Module):
     def collect(self):
         pytest.skip(
-            f"the panels need {' and '.join(MISSING)}: pip install -r {Path(__file__).parents[1]}/requirements.txt"
+            f"the panels need {' and '.join(MISSING)}: pip install -r {ROOT}/requirements.txt "
+            f"-r {ROOT}/Testing/requirements.txt"
         )
 
 
@@ -121,6 +124,37 @@ def load_panel():
     yield load
     for module in modules:
         scripted.unload(module)
+
+
+@pytest.fixture
+def ui(panel):
+    """The widgets by name of the ``panel`` of a test file."""
+    return panel.ui
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """hold(logic, "prepare", share, step): what it prepares says how far it is and ends only when it is cancelled.
+
+    Returns the threading.Event that is set at its end.
+    """
+
+    def hold(logic, method, share, step):
+        ended = threading.Event()
+
+        def compute(progress, cancelled):
+            from csvd.errors import Cancelled
+
+            progress(share, step)
+            while not cancelled():
+                time.sleep(0.001)
+            ended.set()
+            raise Cancelled("cancelled")
+
+        monkeypatch.setattr(logic, method, lambda *args, **settings: compute)
+        return ended
+
+    return hold
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import sys
 import textwrap
-import threading
-import time
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
+from nodes import add_volume, pieces
+from reading import cell, column, contents, paint, volumes
+from tiny_models import sharp_head, write_models
+
+from csvd.errors import InputError
+from csvd.image import read_image
+from csvd.marker import LEUKOARAIOSIS, WMH
+from csvd.result import Result
+from csvd_slicer.scene import families, find, show
+from csvd_slicer.segments import read_mask, read_segments
+from csvd_slicer.volumes import image_from_node
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing/slicer", "CTLeukoaraiosis")]
-pytest.importorskip("torch")
-
-from nodes import add_volume, pieces  # noqa: E402
-from test_wmh_segmenter import cell, column, paint, volumes  # noqa: E402
-from tiny_models import sharp_head, write_models  # noqa: E402
-
-from csvd.errors import Cancelled, InputError  # noqa: E402
-from csvd.image import read_image  # noqa: E402
-from csvd.marker import LEUKOARAIOSIS, WMH  # noqa: E402
-from csvd.result import Result  # noqa: E402
-from csvd_slicer.scene import families, find, show  # noqa: E402
-from csvd_slicer.segments import read_mask, read_segments  # noqa: E402
-from csvd_slicer.volumes import image_from_node  # noqa: E402
-
 requires_model = pytest.mark.skipif(
     not (ROOT / "Resources" / "Models" / "leukoaraiosis-nnunet").is_dir(), reason="the trained model is not there yet"
 )
@@ -79,11 +73,6 @@ def panel(load_panel, monkeypatch):
 
 
 @pytest.fixture
-def ui(panel):
-    return panel.ui
-
-
-@pytest.fixture
 def ct(fresh_slicer):
     voxels = np.random.default_rng(0).integers(-1000, 80, (40, 50, 8)).astype(np.int16)
     return add_volume(slicer.mrmlScene, voxels, AFFINE, "CT")
@@ -119,11 +108,6 @@ def compared(panel, ui, run, flair, wait_until):
 
 def shown_agreement(ui):
     return [ui.comparisonTable.item(0, n).text() for n in range(4)]
-
-
-def contents():
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}
 
 
 # --- a run ---
@@ -274,19 +258,8 @@ def test_scans_of_two_heads_are_refused_in_a_sentence(panel, ui, run, flair, mon
 
 
 @pytest.fixture
-def endless(panel, monkeypatch):
-    """Comparisons that end only when they are cancelled; the event says so."""
-    ended = threading.Event()
-
-    def compute(progress, cancelled):
-        progress(0.4, "lesions")
-        while not cancelled():
-            time.sleep(0.001)
-        ended.set()
-        raise Cancelled("cancelled")
-
-    monkeypatch.setattr(panel.logic, "prepareComparison", lambda *args, **settings: compute)
-    return ended
+def endless(panel, hold):
+    return hold(panel.logic, "prepareComparison", 0.4, "lesions")
 
 
 @pytest.mark.parametrize("by", ["the button", "another FLAIR", "removing the FLAIR", "another CT", "closing the scene"])

@@ -1,23 +1,19 @@
 """CTLeukoaraiosis with the real pipeline: from a CT in the scene to its segments, upright and of a tilted gantry."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
+from ct_phantom import head_ct, slanted, write_ct_models
+from nodes import add_transform, add_volume
+from reading import volumes
+from tiny_models import FAR, NEAR, inside, sharp_head
+
+from csvd_slicer.scene import find
+from csvd_slicer.segments import read_segments
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing/slicer")]
-pytest.importorskip("torch")
-
-from ct_phantom import head_ct, slanted, write_ct_models  # noqa: E402
-from nodes import add_transform, add_volume  # noqa: E402
-from test_wmh_segmenter import volumes  # noqa: E402
-from tiny_models import FAR, NEAR, inside, sharp_head  # noqa: E402
-
-from csvd_slicer.scene import find  # noqa: E402
-from csvd_slicer.segments import read_segments  # noqa: E402
 
 
 @pytest.fixture

@@ -13,13 +13,9 @@ import numpy as np
 import pytest
 import qt
 import slicer
-
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing/slicer")]
-pytest.importorskip("torch")
-
-from nodes import add_volume, result_of  # noqa: E402
-from tiny_models import (  # noqa: E402
+from nodes import add_volume, result_of
+from reading import cell, column, contents, paint, volumes
+from tiny_models import (
     FAR,
     NEAR,
     inside,
@@ -29,13 +25,13 @@ from tiny_models import (  # noqa: E402
     write_random_bundle,
 )
 
-from csvd.errors import Cancelled  # noqa: E402
-from csvd.result import Result  # noqa: E402
-from csvd_slicer.review import HIGHLIGHT  # noqa: E402
-from csvd_slicer.scene import find, show  # noqa: E402
-from csvd_slicer.segments import Segments, read_segments, write_segments  # noqa: E402
-from csvd_slicer.volumes import image_from_node  # noqa: E402
+from csvd.result import Result
+from csvd_slicer.review import HIGHLIGHT
+from csvd_slicer.scene import find, show
+from csvd_slicer.segments import read_segments
+from csvd_slicer.volumes import image_from_node
 
+ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "WMHSegmenter" / "WMHSegmenter.py"
 
 
@@ -57,11 +53,6 @@ def widget(load_panel):
 @pytest.fixture
 def panel(widget):
     return widget.panel
-
-
-@pytest.fixture
-def ui(panel):
-    return panel.ui
 
 
 @pytest.fixture
@@ -99,18 +90,8 @@ def shown(panel, ui, flair):
 
 
 @pytest.fixture
-def endless(panel, monkeypatch):
-    """Runs that end only when they are cancelled; `ended` says so."""
-    ended = threading.Event()
-
-    def compute(progress, cancelled):
-        progress(0.1, "anatomy")
-        forever(progress, cancelled)
-        ended.set()
-        raise Cancelled("cancelled")
-
-    monkeypatch.setattr(panel.logic, "prepare", lambda *args, **settings: compute)
-    return ended
+def endless(panel, hold):
+    return hold(panel.logic, "prepare", 0.1, "anatomy")
 
 
 @pytest.fixture
@@ -130,32 +111,6 @@ def forever(progress, cancelled):
 def add_small():
     voxels = np.random.default_rng(0).integers(0, 300, (40, 50, 8)).astype(np.int16)
     return add_volume(slicer.mrmlScene, voxels, np.diag([1, 1.2, 4, 1]), "small")
-
-
-def contents():
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}
-
-
-def column(table, number):
-    return [table.item(row, number).text() for row in range(table.rowCount)]
-
-
-def volumes(ui, number=1):
-    return dict(zip(column(ui.volumesTable, 0), column(ui.volumesTable, number), strict=True))
-
-
-def cell(table, name):
-    names = [table.GetCellText(row, 0) for row in range(table.GetNumberOfRows())]
-    return table.GetCellText(names.index(name), table.GetColumnIndex("value"))
-
-
-def paint(nodes, box, label):
-    """As a brush of the Segment Editor: label 1, 2, or 0 to erase."""
-    segments = read_segments(nodes.segmentation, nodes.scan)
-    labels = segments.labels.copy()
-    labels[box] = label
-    write_segments(nodes.segmentation, nodes.scan, Segments(labels, segments.ventricles, segments.rejected))
 
 
 # --- a run ---

@@ -1,29 +1,21 @@
 """WMHSegmenterLogic for people who type: blocking, on nodes, without a panel and without a pop-up."""
 
 import csv
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 import slicer
+from nodes import add_volume
+from reading import contents
+from tiny_models import requires_models, requires_sample, sharp_head, write_models
+
+from csvd.errors import Cancelled, InputError, ModelError
+from csvd.image import read_image, write_image
+from csvd_slicer.review import decide, decided_by_reader, review_items
+from csvd_slicer.scene import find
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [
-    str(ROOT),
-    str(ROOT / "Testing" / "engine"),
-    str(ROOT / "Testing" / "slicer"),
-    str(ROOT / "WMHSegmenter"),
-]
-pytest.importorskip("torch")
-
-from nodes import add_volume  # noqa: E402
-from tiny_models import requires_models, requires_sample, sharp_head, write_models  # noqa: E402
-
-from csvd.errors import Cancelled, InputError, ModelError  # noqa: E402
-from csvd.image import read_image, write_image  # noqa: E402
-from csvd_slicer.review import decide, decided_by_reader, review_items  # noqa: E402
-from csvd_slicer.scene import find  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +46,6 @@ def load_volume(monkeypatch):
         return add_volume(slicer.mrmlScene, image.voxels, image.affine, Path(path).name)
 
     monkeypatch.setattr(slicer.util, "loadVolume", load)
-
-
-def contents():
-    return {slicer.mrmlScene.GetNthNode(n).GetID() for n in range(slicer.mrmlScene.GetNumberOfNodes())}
 
 
 def test_process_returns_the_result_and_shows_it(logic, flair, dialogs):
