@@ -28,7 +28,7 @@ BASE_SHARE = 0.56  # height of the middle slice in the brain box, so that vertex
 def draw(data: Path, head_name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """One FLAIR (S, R, A) with white matter at about 1, and its lesions (S, R, A) bool."""
     settings = Settings(shape=(PIXELS, PIXELS), pixel_mm=PIXEL_MM, healthy=0.0, priors=PRIORS)
-    head = next(h for h in load_heads(data, HERE / "cache") if h.name == head_name)
+    head = head_named(data, head_name)
     generator = Generator([head], *load_lesion_shapes(data), settings, seed)
     low, high = head.brain_box[2]
     slab = whole_head(generator, head, low + BASE_SHARE * (high - low), SLICES, THICKNESS_MM)
@@ -73,14 +73,23 @@ def write(voxels: np.ndarray, path: Path, description: str) -> None:
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def read_arguments(description: str, head: str, seed: int) -> argparse.Namespace:
+    """The command line of a sample: data, head, seed and output. One thread draws, so that a seed is one picture."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--head", default="10")
-    parser.add_argument("--seed", type=int, default=32)
+    parser.add_argument("--head", default=head)
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args()
     torch.set_num_threads(1)
+    return parser.parse_args()
+
+
+def head_named(data: Path, name: str) -> Head:
+    return next(head for head in load_heads(data, HERE / "cache") if head.name == name)
+
+
+def main() -> None:
+    arguments = read_arguments(__doc__, "10", 32)
     flair, truth = draw(arguments.data, arguments.head, arguments.seed)
     level = 220 / np.percentile(flair, 99.8)  # 8 bit: small to download, and scanners' secondary captures are so too
     name = "synthetic_flair_5mm"

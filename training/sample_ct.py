@@ -6,33 +6,22 @@ table, slices of 5 mm; the FLAIR lies elsewhere, as in another scanner. File nam
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-import torch
 
 from csvd.image import write_image
 
 from .ct import CTGenerator, CTSettings, nod
-from .heads import load_heads, load_lesion_shapes
+from .heads import load_lesion_shapes
 from .patients import Stack
-from .recipe import HERE
-from .sample import OUTPUT, PRIORS
+from .sample import PRIORS, head_named, read_arguments
 
 CT = Stack((256, 288, 30), 0.8, 5.0, 5.0, nod(0))
 FLAIR = Stack((224, 256, 28), 0.9, 5.0, 5.0, nod(0))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--head", default="14")
-    parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    head = next(h for h in load_heads(arguments.data, HERE / "cache") if h.name == arguments.head)
+    arguments = read_arguments(__doc__, "14", 5)
+    head = head_named(arguments.data, arguments.head)
     settings = CTSettings(healthy=0.0, infarct=0.0, priors=PRIORS, leukoaraiosis_hu=(9.0, 12.0), noise_hu=(2.5, 2.5))
     generator = CTGenerator([head], *load_lesion_shapes(arguments.data), settings, arguments.seed)
     ct, flair, _ = generator.pair(head, CT, FLAIR)
