@@ -101,7 +101,9 @@ class FocalResult:
         candidates[candidate_id - 1] = replace(known, accepted=accepted)
         return self._edited(candidates, self.voxels)
 
-    def remeasure(self, mask: np.ndarray | None = None, *, threshold: float | None = None) -> Self:
+    def remeasure(
+        self, mask: np.ndarray | None = None, *, rejected: np.ndarray | None = None, threshold: float | None = None
+    ) -> Self:
         """A new result after an edit of the mask or with another threshold; no network runs.
 
         In an edited mask, a candidate that is as it was keeps what was decided about it. What a reader drew or changed
@@ -110,6 +112,8 @@ class FocalResult:
 
         Args:
             mask: (i, j, k), anything but 0 belongs to a candidate.
+            rejected: (i, j, k), beside a mask: what a reader drew as no candidate. Those that are rejected already stay
+                in the list only where it still holds them, and those of the list that it holds are rejected.
             threshold: between 0 and 1.
 
         Raises:
@@ -124,13 +128,7 @@ class FocalResult:
             )  # fmt: skip
         if mask is None:
             return self
-        mask = np.asarray(mask) != 0
-        if mask.shape != self.probability.shape:
-            given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, self.probability.shape))
-            raise InputError(
-                f"The edited mask has {given} voxels and the scan of {title(self.marker)} has {wanted}: use the "
-                "scan's own grid."
-            )
+        mask = self._checked(mask)
         known = {where.tobytes(): candidate for candidate, where in zip(self.candidates, self.voxels, strict=True)}
         candidates, voxels = self._found(mask)
         for n, where in enumerate(voxels):
@@ -138,13 +136,30 @@ class FocalResult:
             kept = former is not None and former.counts
             candidates[n] = replace(candidates[n], accepted=former.accepted if kept else True)
         flat = mask.ravel()
+        rest = None if rejected is None else self._checked(rejected).ravel() & ~flat
         for candidate, where in zip(self.candidates, self.voxels, strict=True):
-            if not candidate.counts and not flat[where].any():
-                candidates.append(candidate)
+            if not flat[where].any() and (not candidate.counts if rest is None else rest[where].all()):
+                candidates.append(replace(candidate, accepted=False))
                 voxels.append(where)
+                if rest is not None:
+                    rest[where] = False
+        if rest is not None:
+            drawn, where = self._found(rest.reshape(mask.shape))
+            candidates += [replace(candidate, accepted=False) for candidate in drawn]
+            voxels += where
         order = sorted(range(len(candidates)), key=lambda n: -candidates[n].volume_mm3)
         candidates = [replace(candidates[n], id=rank) for rank, n in enumerate(order, start=1)]
         return self._edited(candidates, [voxels[n] for n in order])
+
+    def _checked(self, mask: np.ndarray) -> np.ndarray:
+        mask = np.asarray(mask) != 0
+        if mask.shape != self.probability.shape:
+            given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, self.probability.shape))
+            raise InputError(
+                f"The edited mask has {given} voxels and the scan of {title(self.marker)} has {wanted}: use the "
+                "scan's own grid."
+            )
+        return mask
 
     def _found(self, mask: np.ndarray) -> tuple[list[Candidate], list[np.ndarray]]:
         affine = self.image.affine
