@@ -1,7 +1,8 @@
 """A model bundle: ``model.json`` (schema-checked), sha256 of every weight file, safetensors weights -> networks.
 
-Weights are stored as fp16 and widened to fp32 when loaded; no pickle is ever read. Whatever is damaged, missing or not
-ours is a ``ModelError`` that names the file.
+Weights are stored as fp16, or as int8 with a scale for each slice of their first axis (``<name>.scale``), and widened
+to fp32 when loaded; no pickle is ever read. Whatever is damaged, missing or not ours is a ``ModelError`` that names the
+file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
+SCALE = ".scale"
 REINSTALL = "Install SmallVesselDisease again, or take the file from its release."
 
 
@@ -141,7 +143,7 @@ class Bundle:
             content = self.read_verified(row)
             try:
                 network = build(self.card["network"])
-                network.load_state_dict({k: v.float() for k, v in load(content).items()})
+                network.load_state_dict(widened(load(content)))
             except (KeyError, TypeError) as error:
                 raise ModelError(
                     f"{self.folder / 'model.json'}: unknown network {self.card['network']} ({error}). {REINSTALL}"
@@ -179,6 +181,15 @@ class Bundle:
             return
         for row in self.card["weights"]:
             self.read_verified(row)
+
+
+def widened(stored: dict) -> dict:
+    """Tensors of a weight file by name -> fp32, int8 times its scale."""
+    scales = {name.removesuffix(SCALE): values for name, values in stored.items() if name.endswith(SCALE)}
+    plain = {name: values.float() for name, values in stored.items() if not name.endswith(SCALE)}
+    for name, scale in scales.items():
+        plain[name] = plain[name] * scale.float().reshape(-1, *[1] * (plain[name].ndim - 1))
+    return plain
 
 
 def load_bundle(model: str | Path) -> Bundle:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from csvd.image import Image
@@ -34,7 +35,7 @@ from .ct_physics import (
 from .heads import CODE, STEP_MM, Head
 from .patients import Patient, PatientGenerator, Stack, together, whole_height
 from .sample import by_slice, scan
-from .synthesis import Settings, Slab, blur, sample
+from .synthesis import UNKNOWN, Settings, Slab, blur, sample
 
 DRAWN_MM = 0.8  # the maps are 1 mm: finer pixels are interpolated from slices drawn at about this size
 FLAIR_WHITE = 300  # choice: grey value of white matter in a FLAIR that is written
@@ -56,6 +57,7 @@ class CTSettings(Settings):
     stripped: float = 0.8  # share of slices with the brain alone
     tilted: float = 0.4  # share of scans with a tilted gantry
     gantry_deg: tuple[float, float] = (0.0, 25.0)
+    rim_mm: float = 0.0  # a lesion that reaches no farther from the ventricles is neither learned nor unlearned
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,12 @@ class CTGenerator(PatientGenerator):
         image = self.reconstructed(slab, hu, stack, finer)[0]
         if rng.random() < s.stripped:
             image = self.strip(image, enlarged(brain, finer))
-        return image, (enlarged(slab.mean(lesion), finer) > s.target_fraction).float()
+        target = enlarged(slab.mean(lesion), finer) > s.target_fraction
+        if not s.rim_mm:
+            return image, target.float()
+        from_ventricles = slab.mean(sample(slab.head.ventricle_mm, slab.points).float() * STEP_MM)
+        rims = thin_rims(target, enlarged(from_ventricles, finer), s.rim_mm)
+        return image, torch.where(rims, UNKNOWN, target.float())
 
     def volume(self, patient: Patient, stack: Stack) -> Scan:
         """A whole CT of ``patient`` with leukoaraiosis, on its table."""
@@ -268,6 +275,13 @@ class CTGenerator(PatientGenerator):
 def finer_by(pixel_mm: float) -> int:
     """How many pixels stand for one of those that a slice is drawn at."""
     return max(1, int(DRAWN_MM / pixel_mm + 0.1))
+
+
+def thin_rims(lesion: torch.Tensor, from_ventricles_mm: torch.Tensor, limit_mm: float) -> torch.Tensor:
+    """Lesions (8-connected) of a slice of which no pixel is farther from the ventricles than the limit: bool (R, A)."""
+    labels, count = ndimage.label(lesion.cpu().numpy(), np.ones((3, 3)))
+    reach = ndimage.maximum(from_ventricles_mm.cpu().numpy(), labels, np.arange(count + 1))
+    return torch.from_numpy((labels > 0) & (reach <= limit_mm)[labels]).to(lesion.device)
 
 
 def nod(degrees: float) -> np.ndarray:

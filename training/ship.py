@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
-from csvd.bundle import load_bundle
+from csvd.bundle import SCALE, load_bundle
 
 from .recipe import HERE, read_recipe
 
@@ -55,6 +55,20 @@ def lineage(runs: list[str]) -> list[str]:
     return list(dict.fromkeys(known))
 
 
+def narrowed(state: dict[str, torch.Tensor], levels: int | None) -> dict[str, torch.Tensor]:
+    """Weights as they are stored: fp16, or kernels as int8 of so many levels to either side of 0.
+
+    Each slice of a kernel's first axis has its own scale. With 31 levels, git and zip pack a weight into 5 bits.
+    """
+    stored = {name: values.half() if values.dtype == torch.float32 else values for name, values in state.items()}
+    for name, values in state.items():
+        if levels and values.ndim == 4:
+            scale = values.abs().amax((1, 2, 3)).clamp(min=1e-12) / levels
+            stored[name] = (values / scale[:, None, None, None]).round().to(torch.int8)
+            stored[name + SCALE] = scale
+    return stored
+
+
 def read_card(model: str) -> dict:
     return json.loads((HERE / "cards" / f"{model}.json").read_text(encoding="utf-8"))
 
@@ -64,12 +78,12 @@ def ship(model: str, models: Path = MODELS) -> Path:
     runs = card.pop("runs")
     folder = models / model
     folder.mkdir(parents=True, exist_ok=True)
+    levels = card.pop("levels", None)
     card["network"] = read_recipe(runs[0])["network"]
     card["weights"] = []
     for i, run in enumerate(runs, 1):
         state = load_file(HERE / "runs" / run / "weights.safetensors")
-        state = {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
-        content = save({k: v.contiguous() for k, v in state.items()})
+        content = save({k: v.contiguous() for k, v in narrowed(state, levels).items()})
         name = f"member-{i}.safetensors" if len(runs) > 1 else "weights.safetensors"
         (folder / name).write_bytes(content)
         row = {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "note": run}

@@ -51,6 +51,7 @@ class Settings:
     infarct: float = 0.1  # share of slabs with an infarct
     grainy: float = 0.4  # share of slices whose noise is correlated
     grain: tuple[float, float] = (0.6, 0.6)  # its length, pixels
+    reach: tuple[float, float] = (1.2, 0.7)  # of a halo around the ventricles, mm: mean and SD of its logarithm
     real: float = 0.4  # share of slabs laid through real unlabelled scans, where there are any
     priors: dict[str, float] = field(
         default_factory=lambda: {"halo": 0.6, "confluent": 0.4, "punctate": 0.55, "map": 0.25, "shape": 0.55}
@@ -284,7 +285,7 @@ class Generator:
         allowed = self.is_white[tissue] * (cortex > self.uniform(0.5, 4.5))  # short fibres are mostly spared
         if rng.random() < priors["halo"]:
             # A halo around the ventricles whose reach wanders, thicker at the horns: caps, bands, grade 3 extensions.
-            reach = np.exp(rng.normal(1.2, 0.7))
+            reach = np.exp(rng.normal(*self.settings.reach))
             (front, back), middle = head.brain_box[1], head.centre[1]
             horn = ((points[1] - middle).abs() / (0.5 * (back - front)) * 2).clamp(0, 1)
             wander = 1 + self.uniform(0.2, 1.0) * self.noise(points, self.uniform(6, 14), rng)

@@ -175,7 +175,8 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     run = HERE / "runs" / recipe["name"]
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe["seed"])
-    network = build(recipe["network"]).to(device, memory_format=torch.channels_last)
+    layout = getattr(torch, recipe.get("memory_format", "channels_last"))
+    network = build(recipe["network"]).to(device, memory_format=layout)
     if "start" in recipe:
         start = load_file(HERE / "runs" / recipe["start"] / "weights.safetensors")
         own, parts = network.state_dict(), tuple(recipe.get("start_parts", ("",)))  # a U-Net has no gates
@@ -197,7 +198,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     for step in range(first, steps):
         drawn = (draw(generator, **turns[n % len(turns)]) for n in range(batch))  # every batch has every sequence
         images, targets = map(torch.stack, zip(*drawn, strict=True))
-        images = prepare(images)[:, None].contiguous(memory_format=torch.channels_last)
+        images = prepare(images)[:, None].contiguous(memory_format=layout)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
         with torch.autocast(device.type, torch.bfloat16):

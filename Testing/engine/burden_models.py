@@ -25,7 +25,7 @@ from csvd.image import Image
 from csvd.networks import build
 
 MARKERS = ("wmh", "microbleed", "lacune", "perivascular_space")
-NETWORK = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [2, 2, 2, 2, 2]}
+NETWORK = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [2, 2, 2, 2]}
 LIMITS = {"wmh": 1.4, "microbleed": 1.4, "lacune": 2.2, "perivascular_space": 1.4}  # of the brain's median
 SHIFT, SLOPE = 8.0, 20.0  # SHIFT keeps every pixel where swish is nearly a straight line
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from tiny_models import (
     read_card,
     requires_models,
@@ -56,6 +57,23 @@ def test_weights_are_stored_in_16_bits_and_used_in_32(bundle):
             assert value.dtype == torch.float32
             assert torch.equal(value, original[name].half().float())
     assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_kernels_stored_in_8_bits_come_back_within_half_a_step_of_their_slice(bundle):
+    ship = pytest.importorskip("training.ship", reason="training is not beside the tests")
+    kernel, bias = torch.randn(3, 4, 5, 5), torch.randn(3)
+    kernel[1] *= 100  # each slice has steps of its own
+    kernel[2] = 0
+    stored = load(save(ship.narrowed({"kernel": kernel, "bias": bias}, 31)))
+    assert stored["kernel"].dtype == torch.int8
+    assert stored["kernel"].abs().amax((1, 2, 3)).tolist() == [31, 31, 0]
+    used = csvd.bundle.widened(stored)
+    assert set(used) == {"kernel", "bias"}
+    step = kernel.abs().amax((1, 2, 3)) / 31
+    assert ((used["kernel"] - kernel).abs().amax((1, 2, 3)) <= 0.5001 * step).all()
+    assert torch.equal(used["bias"], bias.half().float())
+    put(bundle, save(ship.narrowed(csvd.networks.build(DESCRIPTION).state_dict(), 127)))
+    assert len(load_bundle(bundle).networks(1)) == 1
 
 
 def test_a_bundle_tells_what_a_pipeline_needs_to_know(bundle):

@@ -146,7 +146,7 @@ def test_training_learns_from_every_sequence_and_goes_on_from_an_encoder(head, t
     monkeypatch.setattr(train, "load_heads", lambda *_: [head])
     monkeypatch.setattr(train, "load_lesion_shapes", lambda *_: ([], head.brain_box))
     small = {"settings": {**SMALL, "shape": [64, 64], "pixel_mm": 2.4}, "steps": 1, "seed": 1}
-    network = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [8, 8, 8, 8, 4]}
+    network = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [8, 8, 8, 4]}
     first = {**recipe.read_recipe("burden-encoder"), **small, "network": {**network, "markers": 1}, "batch": 3}
     encoder = train.load_file(train.train(first, tmp_path, torch.device("cpu")) / "weights.safetensors")
     second = {**recipe.read_recipe("burden"), **small, "network": network, "batch": 5, "learning_rate": 0.0}

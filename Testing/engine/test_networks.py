@@ -273,7 +273,7 @@ def test_nnunet_answers_at_every_size_while_it_learns_the_finest_first():
 @requires_monai
 def test_a_marker_has_its_own_decoder_and_all_share_one_pass_of_the_encoder():
     torch.manual_seed(0)
-    network, x = MOUNet(1, 3, (8, 8, 8, 8, 4)).eval(), torch.randn(2, 1, 32, 64)
+    network, x = MOUNet(1, 3, (8, 8, 8, 8)).eval(), torch.randn(2, 1, 32, 64)
     passes = []
     network.encoder.register_forward_hook(lambda *_: passes.append(1))
     every = network(x)
@@ -288,7 +288,7 @@ def test_a_marker_has_its_own_decoder_and_all_share_one_pass_of_the_encoder():
 @requires_monai
 def test_a_slice_of_a_mixed_batch_reaches_only_the_decoders_of_its_sequence():
     torch.manual_seed(0)
-    network, x = MOUNet(1, 3, (8, 8, 8, 8, 4)).eval(), torch.randn(2, 1, 32, 32)
+    network, x = MOUNet(1, 3, (8, 8, 8, 8)).eval(), torch.randn(2, 1, 32, 32)
     wanted = torch.tensor([[True, False, False], [False, True, True]])
     routed, every = network.routed(x, wanted), network(x)
     assert torch.allclose(routed[wanted], every[wanted], atol=1e-5)

@@ -2,9 +2,11 @@
 
 The encoder is MONAI's EfficientNet (Apache-2.0; Tan and Le, ICML 2019), the decoder steps are those of a U-Net with
 concurrent spatial and channel squeeze-and-excitation before and after the two convolutions (Roy et al., MICCAI 2018).
-Where we leave the paper: EfficientNet-b0 and narrower decoders instead of b3 and 256 to 16 channels, so that all
-weights fit into 16 MB; and the decoder is chosen by the caller, by name, where the published code reads a mark that is
-painted into the corner of the picture.
+Where we leave the paper: EfficientNet-b0 without its last two stages, whose pixels of 24 mm hold no marker, and
+narrower decoders instead of b3 and 256 to 16 channels, so that the weights are 2 MB; groups of channels are normalised
+(Wu and He, ECCV 2018) instead of the batch, as a batch that fits here holds one or two slices of a sequence; and the
+decoder is chosen by the caller, by name, where the published code reads a mark that is painted into the corner of the
+picture.
 
 MONAI takes seconds to load and few networks need it, so it is imported when this one is built.
 """
@@ -18,7 +20,9 @@ import torch.nn.functional as F
 from torch import nn
 
 ENCODER = "efficientnet-b0"
-ENCODER_CHANNELS = (16, 24, 40, 112, 320)  # at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
+STAGES = 5  # of the encoder's seven
+ENCODER_CHANNELS = (16, 24, 40, 112)  # at 1/2, 1/4, 1/8 and 1/16 of the picture
+NORMS = {"batch": ("batch", {"eps": 1e-3, "momentum": 0.01}), "group": ("group", {"num_groups": 8})}  # 8 divides all
 RARE = -4.0  # bias of an untrained head: a marker is in few pixels, and learning starts from there (Lin et al., 2017)
 REDUCTION = 16  # of the channel gate, as in segmentation_models.pytorch
 
@@ -45,7 +49,9 @@ class ScSE(nn.Module):
 class DecoderStep(nn.Module):
     """Twice the size: (B, C, H, W) and a skip (B, C_skip, 2H, 2W), or none, -> (B, C_out, 2H, 2W)."""
 
-    def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, norm: str):
+        from monai.networks.layers import get_norm_layer
+
         super().__init__()
         joined = in_channels + skip_channels
         self.before = ScSE(joined)
@@ -53,7 +59,7 @@ class DecoderStep(nn.Module):
         for channels in (joined, out_channels):
             layers += [
                 nn.Conv2d(channels, out_channels, 3, padding=1, bias=False),
-                nn.BatchNorm2d(out_channels),
+                get_norm_layer(NORMS[norm], spatial_dims=2, channels=out_channels),
                 nn.ReLU(inplace=True),
             ]
         self.convolutions = nn.Sequential(*layers)
@@ -69,11 +75,11 @@ class DecoderStep(nn.Module):
 class Decoder(nn.Module):
     """From the encoder's features, finest first, to logits (B, out_channels, H, W)."""
 
-    def __init__(self, channels: Sequence[int], out_channels: int):
+    def __init__(self, channels: Sequence[int], out_channels: int, norm: str):
         super().__init__()
         skips = (*ENCODER_CHANNELS[-2::-1], 0)
         inputs = (ENCODER_CHANNELS[-1], *channels[:-1])
-        self.steps = nn.ModuleList(DecoderStep(*sizes) for sizes in zip(inputs, skips, channels, strict=True))
+        self.steps = nn.ModuleList(DecoderStep(*sizes, norm) for sizes in zip(inputs, skips, channels, strict=True))
         self.head = nn.Conv2d(channels[-1], out_channels, 3, padding=1)
         nn.init.constant_(self.head.bias, RARE)
 
@@ -94,23 +100,26 @@ class MOUNet(nn.Module):
     markers
         How many decoders there are.
     channels
-        Of the five steps of every decoder, the coarsest first.
+        Of the four steps of every decoder, the coarsest first; multiples of 8 if ``norm`` is group.
+    norm
+        ``group``, or ``batch`` as published, which needs larger batches in training.
 
     ``forward`` maps (B, in_channels, H, W) and the numbers of the decoders to run to logits (B, decoders, H, W); all
     run when none is named. H and W are multiples of ``STRIDE``. The encoder runs once whatever is asked for.
     Raises ModuleNotFoundError where MONAI is not installed.
     """
 
-    STRIDE = 32
+    STRIDE = 16
 
-    def __init__(self, in_channels: int, markers: int, channels: Sequence[int]):
+    def __init__(self, in_channels: int, markers: int, channels: Sequence[int], norm: str = "batch"):
         from monai.networks.nets import EfficientNetBNFeatures
 
         super().__init__()
-        self.encoder = EfficientNetBNFeatures(ENCODER, pretrained=False, in_channels=in_channels, adv_prop=False)
+        self.encoder = EfficientNetBNFeatures(ENCODER, pretrained=False, in_channels=in_channels, norm=NORMS[norm])
+        self.encoder._blocks = self.encoder._blocks[:STAGES]
         for unused in ("_conv_head", "_bn1", "_fc"):  # of the classifier
             setattr(self.encoder, unused, nn.Identity())
-        self.decoders = nn.ModuleList(Decoder(channels, 1) for _ in range(markers))
+        self.decoders = nn.ModuleList(Decoder(channels, 1, norm) for _ in range(markers))
 
     def forward(self, x: torch.Tensor, decoders: Sequence[int] | None = None) -> torch.Tensor:
         features = self.encoder(x)
