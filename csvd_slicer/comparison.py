@@ -15,10 +15,12 @@ import slicer
 
 from csvd.errors import InputError
 from csvd.marker import WMH
+from csvd_slicer.folders import place
+from csvd_slicer.layers import LABELMAP, labelmap
 from csvd_slicer.naming import descriptions, terminology, zone_ids
 from csvd_slicer.rollback import all_or_nothing
-from csvd_slicer.scene import COMPARISON, Family, place
-from csvd_slicer.segments import LABELMAP, labelmap, read_mask
+from csvd_slicer.scene import COMPARISON, Family
+from csvd_slicer.segments import read_mask
 from csvd_slicer.volumes import own_affine
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def show_comparison(
             display.SetVisibility2DFill(False)
             display.SetVisibility3D(False)
             nodes.segmentation.SetNodeReferenceID(COMPARISON, node.GetID())
-            place(nodes, [node])
+            place(nodes.segmentation, nodes.scan, [node])
         node.SetAndObserveTransformNodeID(nodes.scan.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.scan)
         _write(node, mask, own_affine(nodes.scan))

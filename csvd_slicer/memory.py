@@ -39,8 +39,8 @@ def remember(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVol
     """Note all that `recall` needs."""
     automatic = result.automatic or result
     node.SetAttribute(AFFINE, json.dumps(own_affine(scan).tolist()))
-    node.SetAttribute(BRAIN_MASK, _packed(result.brain))
-    node.SetAttribute(VENTRICLES_MASK, _packed(automatic.ventricles))
+    node.SetAttribute(BRAIN_MASK, packed(result.brain))
+    node.SetAttribute(VENTRICLES_MASK, packed(automatic.ventricles))
     remember_parameters(node, scan, result)
 
 
@@ -52,7 +52,7 @@ def remember_parameters(
 
     origin = {"parameters": result.parameters, "warnings": result.warnings, "provenance": result.provenance}
     node.SetAttribute(ORIGIN, json.dumps(plain(origin)))
-    node.SetAttribute(DIGEST, _digest(Segments.of(result.automatic or result), _flipped_axes(node, scan)))
+    node.SetAttribute(DIGEST, _digest(Segments.of(result.automatic or result), flipped_axes(node, scan)))
 
 
 def recall(
@@ -71,8 +71,8 @@ def recall(
     image = image_from_node(scan, slanted=marker.slanted)
     try:
         origin = json.loads(node.GetAttribute(ORIGIN))
-        axes = _flipped_axes(node, scan)
-        masks = [_unpacked(node.GetAttribute(key), image.voxels.shape) for key in (VENTRICLES_MASK, BRAIN_MASK)]
+        axes = flipped_axes(node, scan)
+        masks = [unpacked(node.GetAttribute(key), image.voxels.shape) for key in (VENTRICLES_MASK, BRAIN_MASK)]
         parameters = {name: value for name, value in origin["parameters"].items() if name not in MEASURED_WITH}
         measured_with = {name: origin["parameters"][name] for name in MEASURED_WITH}
         told = {key: origin[key] for key in ("warnings", "provenance")}
@@ -96,19 +96,21 @@ def recall(
 def differs_from_automatic(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether the segments hold anything but what the networks found; raises InputError as `read_segments`."""
     segments = read_segments(node, scan)
-    return bool(segments.rejected.any()) or _digest(segments, _flipped_axes(node, scan)) != node.GetAttribute(DIGEST)
+    return bool(segments.rejected.any()) or _digest(segments, flipped_axes(node, scan)) != node.GetAttribute(DIGEST)
 
 
-def _packed(mask: np.ndarray) -> str:
-    """A mask as text, a few kB for a head."""
-    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
+def packed(array: np.ndarray) -> str:
+    """A mask, or uint8 labels, as text: a few kB for the brain of a head, some hundred for its regions."""
+    content = np.packbits(array) if array.dtype == bool else np.ascontiguousarray(array, np.uint8)
+    return base64.b64encode(zlib.compress(content.tobytes())).decode("ascii")
 
 
-def _unpacked(text: str, shape: tuple[int, int, int]) -> np.ndarray:
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    if bits.size != -(-int(np.prod(shape)) // 8):
-        raise ValueError(f"{bits.size} bytes do not hold a mask of shape {shape}.")
-    return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).view(bool)
+def unpacked(text: str, shape: tuple[int, int, int], kind: type = bool) -> np.ndarray:
+    """What `packed` took, bool or uint8 as `kind` says. Raises ValueError, TypeError or zlib.error where it is not."""
+    values, count = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8), int(np.prod(shape))
+    if values.size != (-(-count // 8) if kind is bool else count):
+        raise ValueError(f"{values.size} bytes do not hold an array of shape {shape}.")
+    return (np.unpackbits(values, count=count).view(bool) if kind is bool else values).reshape(shape)
 
 
 def _digest(segments: Segments, axes: tuple[int, ...]) -> str:
@@ -118,7 +120,7 @@ def _digest(segments: Segments, axes: tuple[int, ...]) -> str:
     return content.hexdigest()
 
 
-def _flipped_axes(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, ...]:
+def flipped_axes(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, ...]:
     """The voxel axes that run the other way than when the masks were packed.
 
     Slicer turns the slices of a left-handed volume round when it reads its file. Any other change of the affine is a

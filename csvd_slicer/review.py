@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 
+from csvd_slicer.layers import LABELMAP, labelmap
 from csvd_slicer.naming import REASONS
 from csvd_slicer.scene import Family, follow_edit
-from csvd_slicer.segments import LABELMAP, Segments, labelmap, read_segments, write_segments
+from csvd_slicer.segments import Segments, read_segments, write_segments
 from csvd_slicer.volumes import own_affine, world_affine
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import slicer
 import vtk
 
-from csvd_slicer.segments import LABELMAP
+from csvd_slicer.layers import LABELMAP
 
 
 @contextmanager

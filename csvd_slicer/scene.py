@@ -14,11 +14,12 @@ import slicer
 
 from csvd.errors import InputError
 from csvd.marker import Marker
+from csvd_slicer.folders import place, remove_family
 from csvd_slicer.maps import PROBABILITY, UNCERTAINTY, set_first_window, write_map
 from csvd_slicer.memory import differs_from_automatic, is_ours, recall, remember, remember_parameters
 from csvd_slicer.naming import MARKER, marker_of
 from csvd_slicer.plots import write_chart, write_slices
-from csvd_slicer.rollback import all_or_nothing, remove_node
+from csvd_slicer.rollback import all_or_nothing
 from csvd_slicer.segments import Segments, read_segments, remeasure, write_segments
 from csvd_slicer.tables import write_lesions, write_measurements
 from csvd_slicer.volumes import grid_of
@@ -187,12 +188,7 @@ def result_from_nodes(nodes: Family) -> Result:
 
 def remove(nodes: Family) -> None:
     """Take the family out of the scene, with its display and storage nodes and its folder; the scan stays."""
-    scene, hierarchy = nodes.segmentation.GetScene(), nodes.segmentation.GetScene().GetSubjectHierarchyNode()
-    folder = _folder(nodes)
-    for node in nodes.made:
-        remove_node(scene, node)
-    if folder and not hierarchy.GetNumberOfItemChildren(folder):
-        hierarchy.RemoveItem(folder)
+    remove_family(nodes.segmentation, nodes.made)
 
 
 def _write_numbers(nodes: Family, result: Result) -> None:
@@ -224,28 +220,5 @@ def _complete(scan: slicer.vtkMRMLScalarVolumeNode, nodes: Family | None, marker
             else:
                 head.SetNodeReferenceID(REFERENCE + name, node.GetID())
     complete = Family.of(head)
-    place(complete, made)
+    place(head, scan, made)
     return complete
-
-
-def place(nodes: Family, made: list[slicer.vtkMRMLNode]) -> None:
-    """Put new nodes into the family's folder, which a new family gets beside the scan; a reader may move them on."""
-    hierarchy = nodes.scan.GetScene().GetSubjectHierarchyNode()
-    folder = _folder(nodes)
-    if nodes.segmentation in made:
-        scan = hierarchy.GetItemByDataNode(nodes.scan)
-        beside = hierarchy.GetItemParent(scan) if scan else hierarchy.GetSceneItemID()
-        folder = hierarchy.CreateFolderItem(beside, nodes.segmentation.GetName())
-    for node in made:
-        item = hierarchy.GetItemByDataNode(node)
-        if not item:
-            hierarchy.CreateItem(folder, node)
-        else:
-            hierarchy.SetItemParent(item, folder)
-
-
-def _folder(nodes: Family) -> int:
-    """Subject hierarchy item in which the segmentation lies; the scene's own without any."""
-    hierarchy = nodes.segmentation.GetScene().GetSubjectHierarchyNode()
-    item = hierarchy.GetItemByDataNode(nodes.segmentation)
-    return hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()

@@ -1,39 +1,23 @@
 """The segmentation node: lesions, what a reader rejected, ventricles and brain, as arrays and back.
 
 Lesions and rejected voxels share one labelmap, as Slicer's own segments do: painting one erases the other.
-Ventricles and brain have one each. Arrays are (i, j, k) on the scan's voxels, whatever the Segment Editor or a file
-made of the extent of a labelmap. Labelmaps are read and written directly; no node comes into the scene for it.
+Ventricles and brain have one each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
-import vtk
 
-from csvd.errors import InputError
-from csvd_slicer.naming import BRAIN, VENTRICLES, descriptions, marker_of, terminology, zone_ids
-from csvd_slicer.volumes import (
-    grid_of,
-    image_array,
-    own_affine,
-    scalars_of,
-    transform_to_world,
-    voxels_of,
-    world_affine,
-)
+from csvd_slicer.layers import Layer, read_layer, write_layers
+from csvd_slicer.naming import BRAIN, VENTRICLES, descriptions, marker_of, zone_ids
 
 if TYPE_CHECKING:
     from csvd.result import Result
-
-HIDDEN = (VENTRICLES, BRAIN)
-LABELMAP, SURFACE = "Binary labelmap", "Closed surface"
-# A choice: a labelmap this many voxels off the scan's is still the same voxels, read from a file with rounded numbers.
-SAME_VOXEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +55,7 @@ def read_segments(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScal
     Raises:
         InputError: the segmentation and the scan do not lie in the same place, or surfaces are its source.
     """
-    zones, ventricles = _read(node, scan, zone_ids(marker_of(node))), _read(node, scan, (VENTRICLES,))
+    zones, ventricles = read_layer(node, scan, zone_ids(marker_of(node))), read_layer(node, scan, (VENTRICLES,))
     return Segments(np.where(zones <= 2, zones, 0), ventricles.view(bool), np.where(zones > 2, zones - 2, 0))
 
 
@@ -93,7 +77,7 @@ def remeasure(result: Result, segments: Segments) -> Result:
 
 def read_mask(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, id: str) -> np.ndarray:
     """Return one segment, bool (i, j, k), empty where there is none; raises InputError as `read_segments`."""
-    return _read(node, scan, (id,)).view(bool)
+    return read_layer(node, scan, (id,)).view(bool)
 
 
 def read_brain(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
@@ -125,160 +109,17 @@ def write_segments(
     Raises:
         InputError: as `read_segments`, or an array of another shape than the scan.
     """
-    zones = np.where(segments.rejected > 0, segments.rejected + np.uint8(2), segments.labels).astype(np.uint8)
     marker = marker_of(node)
-    periventricular, deep, *rejected = zone_ids(marker)
-    always = (periventricular, deep, VENTRICLES, BRAIN)
-    layers = [(zone_ids(marker), zones), ((VENTRICLES,), segments.ventricles)]
-    if brain is not None:
-        layers.append(((BRAIN,), brain))
-    shape = grid_of(scan).shape
-    for ids, voxels in layers:
-        if voxels.shape != shape:
-            raise InputError(
-                f"The array of {ids[0]} has shape {voxels.shape} and {scan.GetName()} {shape}: use its grid."
-            )
-    changes = [(ids, voxels, _changed(ids, voxels, _read(node, scan, ids))) for ids, voxels in layers]
-    changed = set().union(*(touched for *_, touched in changes))
-    missing = [id for id in (*always, *rejected) if node.GetSegmentation().GetSegment(id) is None]
-    missing = [id for id in missing if id in always or id in changed]
-    if not changed and not missing:
-        return set()
-
-    if save_state is not None:
-        save_state()
-    modifying = node.StartModify()
-    try:
-        for id in missing:
-            _add_segment(node, id, descriptions(marker)[id])
-        for ids, voxels, touched in changes:
-            if touched or not set(ids).isdisjoint(missing):
-                _write(node, scan, ids, voxels)
-        segmentation = node.GetSegmentation()
-        if segmentation.ContainsRepresentation(SURFACE):
-            slicer.vtkSlicerSegmentationsModuleLogic.ReconvertAllRepresentations(node, sorted(changed))
-        for id in sorted(changed):
-            segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, id)
-    finally:
-        node.EndModify(modifying)
-    return changed
+    listed, ids = descriptions(marker), zone_ids(marker)
+    zones = np.where(segments.rejected > 0, segments.rejected + np.uint8(2), segments.labels).astype(np.uint8)
+    layers = (
+        Layer([listed[id] for id in ids], zones, optional=ids[2:]),
+        Layer([listed[VENTRICLES]], segments.ventricles, hidden=(VENTRICLES,)),
+        Layer([listed[BRAIN]], brain, hidden=(BRAIN,)),
+    )
+    return write_layers(node, scan, layers, save_state=save_state)
 
 
 def spare_hidden_segments(editor: slicer.vtkMRMLSegmentEditorNode) -> None:
     """Let a stroke erase what it covers of shown segments only; by default it would eat ventricles and brain too."""
     editor.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments)
-
-
-def _changed(ids: tuple[str, ...], new: np.ndarray, old: np.ndarray) -> set[str]:
-    """Ids of the segments that gain or lose a voxel."""
-    where = new != old
-    values = np.union1d(new[where], old[where]).astype(int) if where.any() else ()
-    return {ids[value - 1] for value in values if value}
-
-
-def _read(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, ids: tuple[str, ...]):
-    """uint8 (i, j, k): 0, or 1 + the index in `ids`; the larger where segments overlap."""
-    from csvd.measure.slices import bounding_box
-
-    segmentation = node.GetSegmentation()
-    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != LABELMAP:
-        raise InputError(
-            f"{node.GetName()} is stored as surfaces, not as voxels: make the binary labelmap its source in the "
-            "Segmentations module."
-        )
-    read = np.zeros(grid_of(scan).shape, np.uint8)
-    for image, values in _labelmaps(segmentation, ids):
-        voxels = image_array(image)
-        box = bounding_box(voxels)
-        if box is None:
-            continue
-        codes = np.zeros(int(max(voxels.max(), *values)) + 1, np.uint8)
-        for value, code in values.items():
-            codes[value] = code
-        start = np.add(image.GetExtent()[::2], [side.start for side in box])
-        np.maximum(read, _on_scan(codes[voxels[box]], start, image, node, scan), out=read)
-    return read
-
-
-def _labelmaps(segmentation: slicer.vtkSegmentation, ids: tuple[str, ...]) -> Iterator[tuple]:
-    """Each distinct labelmap of the segments `ids`, with {label value: 1 + index in `ids`}."""
-    found: dict[str, tuple] = {}
-    for code, id in enumerate(ids, start=1):
-        segment = segmentation.GetSegment(id)
-        image = segment.GetRepresentation(LABELMAP) if segment else None
-        if image is not None and not image.IsEmpty() and image.GetPointData().GetScalars() is not None:
-            found.setdefault(image.__this__, (image, {}))[1][segment.GetLabelValue()] = code
-    return iter(found.values())
-
-
-def _on_scan(voxels: np.ndarray, start: np.ndarray, image, node, scan) -> np.ndarray:
-    """Bring values (i, j, k) from voxel `start` of a labelmap on to the voxels of the scan, 0 where there are none."""
-    from csvd.grid import Grid, corners, resample
-
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-    affine[:3, 3] += affine[:3, :3] @ start
-    if node.GetTransformNodeID() == scan.GetTransformNodeID():
-        grid, target = Grid(voxels.shape, affine), Grid(voxels_of(scan).shape, own_affine(scan))
-    else:
-        grid, target = Grid(voxels.shape, transform_to_world(node) @ affine), grid_of(scan)
-    mapping = np.linalg.inv(target.affine) @ grid.affine
-    shift = np.rint(mapping[:3, 3]).astype(int)
-    off = (mapping @ corners(grid.shape) - corners(grid.shape))[:3] - shift[:, None]
-    if np.abs(off).max() > SAME_VOXEL:
-        if node.GetTransformNodeID() != scan.GetTransformNodeID():
-            raise InputError(
-                f"{node.GetName()} and {scan.GetName()} are under different transforms and no longer lie in the same "
-                "place: put both under the same transform."
-            )
-        return resample(voxels, grid, target, order=0, outside=0)
-    low, high = np.maximum(shift, 0), np.minimum(shift + voxels.shape, target.shape)
-    out = np.zeros(target.shape, voxels.dtype)
-    if (low < high).all():
-        to, of = (tuple(map(slice, low - by, high - by)) for by in (np.zeros(3, int), shift))
-        out[to] = voxels[of]
-    return out
-
-
-def _write(node, scan, ids: tuple[str, ...], voxels: np.ndarray) -> None:
-    """Give the segments `ids` one new labelmap; the old one stays as it is for whoever holds it."""
-    segmentation = node.GetSegmentation()
-    present = [id for id in ids if segmentation.GetSegment(id) is not None]
-    for id in present:
-        sharing: list[str] = []
-        segmentation.GetSegmentIDsSharingBinaryLabelmapRepresentation(id, sharing, False)
-        for other in set(sharing) - set(ids):
-            segmentation.SeparateSegmentLabelmap(other)
-    affine = own_affine(scan)
-    if node.GetTransformNodeID() != scan.GetTransformNodeID():
-        affine = np.linalg.inv(transform_to_world(node)) @ world_affine(scan)
-    image = labelmap(voxels, affine)
-    for id in present:
-        segment = segmentation.GetSegment(id)
-        segment.SetLabelValue(ids.index(id) + 1)
-        segment.AddRepresentation(LABELMAP, image)
-
-
-def labelmap(voxels: np.ndarray, affine: np.ndarray) -> slicer.vtkOrientedImageData:
-    """Label values (i, j, k) as the binary labelmap of a segment; ``affine`` is 4x4, index to the node's RAS mm."""
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(affine.ravel())
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(voxels.shape)
-    image.SetGeometryFromImageToWorldMatrix(matrix)
-    image.GetPointData().SetScalars(scalars_of(voxels))
-    return image
-
-
-def _add_segment(node: slicer.vtkMRMLSegmentationNode, id: str, description: dict) -> None:
-    segment = slicer.vtkSegment()
-    segment.SetName(description["name"])
-    segment.SetColor([channel / 255 for channel in description["color"]])
-    segment.SetNameAutoGenerated(False)
-    segment.SetColorAutoGenerated(False)
-    segment.SetTerminology(terminology(description))
-    segment.AddRepresentation(LABELMAP, slicer.vtkOrientedImageData())
-    node.GetSegmentation().AddSegment(segment, id)
-    if id in HIDDEN and node.GetDisplayNode():
-        node.GetDisplayNode().SetSegmentVisibility(id, False)

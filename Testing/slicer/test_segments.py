@@ -10,9 +10,9 @@ from phantoms import oriented_affine
 from csvd.errors import InputError
 from csvd.report import segmentation as engine
 from csvd.result import Result
+from csvd_slicer.layers import LABELMAP
 from csvd_slicer.naming import BRAIN, VENTRICLES
 from csvd_slicer.segments import (
-    LABELMAP,
     Segments,
     read_brain,
     read_segments,
