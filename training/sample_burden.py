@@ -7,12 +7,10 @@ names and the headers' descriptions say that they are synthetic.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from scipy import ndimage
 
 from csvd.image import Image
@@ -20,10 +18,9 @@ from csvd.sequences import SEQUENCES as MARKERS_OF
 
 from .burden import BurdenGenerator, BurdenSettings, Sequence3D
 from .ct import nod
-from .heads import load_heads, load_lesion_shapes
+from .heads import load_lesion_shapes
 from .patients import Stack
-from .recipe import HERE
-from .sample import OUTPUT, PRIORS
+from .sample import PRIORS, head_named, read_arguments
 
 STACKS = {
     "flair": Stack((224, 256, 32), 0.9, 5.0, 5.0, nod(0)),
@@ -66,14 +63,8 @@ def true_markers(sequence: str, scan: Sequence3D) -> dict[str, Image]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--head", default="14")
-    parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    head = next(h for h in load_heads(arguments.data, HERE / "cache") if h.name == arguments.head)
+    arguments = read_arguments(__doc__, "14", 5)
+    head = head_named(arguments.data, arguments.head)
     settings = BurdenSettings(healthy=0.0, infarct=0.0, priors=PRIORS, size_sd=0.05)
     generator = SampleGenerator([head], *load_lesion_shapes(arguments.data), settings, arguments.seed)
     for sequence, scan in generator.patient_scans(head, STACKS).items():
