@@ -14,23 +14,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import slicer
 
-from csvd_slicer.layers import LABELMAP, labelmap
+from csvd_slicer.highlight import nearest_to_centroid
 from csvd_slicer.naming import REASONS
 from csvd_slicer.scene import Family, follow_edit
 from csvd_slicer.segments import Segments, read_segments, write_segments
-from csvd_slicer.volumes import own_affine, world_affine
+from csvd_slicer.volumes import own_affine
 
 if TYPE_CHECKING:
     from csvd.measure.lesions import Lesion
     from csvd.result import Result
 
-ATTRIBUTE, HIGHLIGHT = "csvd.review", "csvd.highlight"
+ATTRIBUTE = "csvd.review"
 ACCEPTED, DELETED = "accepted", "deleted"
 MOVED = {"periventricular": 1, "deep": 2}  # by label
 REJECTED = {reason: code for code, reason in enumerate(REASONS, start=1)}
-HIGHLIGHT_COLOR = (1.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ class Item:
     Attributes:
         lesion: its row in the table of lesions.
         voxels: its voxels, three arrays of indices (i, j, k).
-        voxel: the one of them that is nearest to the centroid, which itself may lie outside a bent lesion.
+        voxel: the one of them that is nearest to the centroid.
         decision: "accepted", "periventricular", "deep", or "" before any.
     """
 
@@ -63,8 +61,7 @@ def review_items(nodes: Family, result: Result) -> list[Item]:
     items = []
     for lesion, n in zip(result.lesions, largest_first, strict=True):
         voxels = tuple(coordinate[ends[n] : ends[n + 1]] for coordinate in clusters.index)
-        off = sum((c - c.mean()) ** 2 * mm**2 for c, mm in zip(voxels, result.image.spacing_mm, strict=True))
-        voxel = tuple(int(c[off.argmin()]) for c in voxels)
+        voxel = nearest_to_centroid(voxels, result.image.spacing_mm)
         inside = [decided[v] for v in decided if any((voxels[0] == v[0]) & (voxels[1] == v[1]) & (voxels[2] == v[2]))]
         items.append(Item(lesion, voxels, voxel, inside[-1] if inside else ""))
     return sorted(items, key=lambda item: (-item.lesion.uncertain_share, -item.lesion.volume_ml))
@@ -118,53 +115,6 @@ def decided_by_reader(nodes: Family) -> bool:
 def forget_decisions(nodes: Family) -> None:
     """After a new run: nothing is decided."""
     nodes.segmentation.RemoveAttribute(ATTRIBUTE)
-
-
-def jump_to(nodes: Family, item: Item) -> None:
-    """Bring the lesion into the middle of every slice view."""
-    point = world_affine(nodes.scan) @ (*item.voxel, 1)
-    kind = slicer.vtkMRMLSliceNode
-    kind.JumpAllSlices(nodes.scan.GetScene(), *point[:3], kind.CenteredJumpSlice)
-
-
-def highlight(nodes: Family, item: Item) -> None:
-    """Draw a yellow line round the lesion; one at a time, hidden from lists and not saved."""
-    scene = nodes.scan.GetScene()
-    node = scene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
-    if node is None:
-        node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
-        node.UnRegister(None)
-        node.SetName("Lesion under review")
-        node.SetSingletonTag(HIGHLIGHT)
-        node.HideFromEditorsOn()
-        node.SaveWithSceneOff()
-        node = scene.AddNode(node)
-        node.CreateDefaultDisplayNodes()
-        display = node.GetDisplayNode()
-        display.SaveWithSceneOff()
-        display.SetVisibility2DFill(False)
-        display.SetVisibility3D(False)
-    low = np.array([c.min() for c in item.voxels])
-    voxels = np.zeros([np.ptp(c) + 1 for c in item.voxels], np.uint8)
-    voxels[tuple(c - start for c, start in zip(item.voxels, low, strict=True))] = 1
-    affine = own_affine(nodes.scan)
-    affine[:3, 3] = (affine @ (*low, 1))[:3]
-    segment = slicer.vtkSegment()
-    segment.SetName(f"Lesion {item.lesion.id}")
-    segment.SetColor(*HIGHLIGHT_COLOR)
-    segment.AddRepresentation(LABELMAP, labelmap(voxels, affine))
-    node.SetAndObserveTransformNodeID(nodes.scan.GetTransformNodeID())
-    node.GetSegmentation().RemoveAllSegments()
-    node.GetSegmentation().AddSegment(segment)
-
-
-def remove_highlight(scene: slicer.vtkMRMLScene) -> None:
-    node = scene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
-    if node is not None:
-        display = node.GetDisplayNode()
-        scene.RemoveNode(node)
-        if display is not None:
-            scene.RemoveNode(display)
 
 
 def _kept(nodes: Family) -> list[list]:

@@ -26,7 +26,7 @@ from tiny_models import (
 )
 
 from csvd.result import Result
-from csvd_slicer.review import HIGHLIGHT
+from csvd_slicer.highlight import HIGHLIGHT
 from csvd_slicer.scene import find, show
 from csvd_slicer.segments import read_segments
 from csvd_slicer.volumes import image_from_node

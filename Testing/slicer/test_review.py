@@ -5,17 +5,8 @@ import slicer
 from nodes import DEEP, REJECTED, add_flair, add_transform, result_of
 from test_segments import paint
 
-from csvd_slicer.review import (
-    HIGHLIGHT,
-    decide,
-    decided_by_reader,
-    forget_decisions,
-    highlight,
-    jump_to,
-    progress,
-    remove_highlight,
-    review_items,
-)
+from csvd_slicer.highlight import HIGHLIGHT, highlight, jump_to, remove_highlight
+from csvd_slicer.review import decide, decided_by_reader, forget_decisions, progress, review_items
 from csvd_slicer.scene import edited_by_reader, families, find, follow_edit, result_from_nodes, show
 from csvd_slicer.segments import read_segments
 
@@ -171,14 +162,14 @@ def test_jump_and_highlight(scene, nodes, result, flair):
         node.SetAndObserveTransformNodeID(transform.GetID())
     view = scene.AddNewNodeByClass("vtkMRMLSliceNode")
     item = review_items(nodes, result_from_nodes(nodes))[0]
-    jump_to(nodes, item)
+    jump_to(flair, item.voxel)
     centre = [view.GetSliceToRAS().GetElement(n, 3) for n in range(3)]
     # 5 x 2 voxels have their centre between two of them.
     assert np.allclose(centre, item.lesion.centroid_mm, atol=0.7)
 
     count = scene.GetNumberOfNodes()
-    highlight(nodes, review_items(nodes, result)[1])
-    highlight(nodes, item)
+    highlight(flair, review_items(nodes, result)[1].voxels, "another")
+    highlight(flair, item.voxels, "Lesion 1")
     node = scene.GetSingletonNode(HIGHLIGHT, "vtkMRMLSegmentationNode")
     assert node.GetHideFromEditors()
     assert not node.GetSaveWithScene()
