@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from csvd.cli import main
-from csvd.cohort import report
+from csvd.cohort import plots, report
 from csvd.cohort.collect import collect, read_truth
 from csvd.cohort.statistics import agreement, differences, groups_of, icc, quintiles
 from csvd.cohort.study import Question, study
@@ -119,12 +119,32 @@ def test_the_same_scan_twice_and_results_made_in_different_ways_are_named(tmp_pa
     ("id\nP1\n", "give it a column id and another"),
     ("", "no columns"),
     ("id,volume\nP1,1\nP1,2\n", "the id P1 more than once"),
+    ("id,volume\nP1,1\n,2\n", "a row without an id: fill it in"),
+    ("id;volume\nP1;1\n", "semicolons or tabs between its columns: save it with commas"),
 ])  # fmt: skip
 def test_a_wrong_table_of_truths_is_refused(tmp_path, text, words):
     with pytest.raises(InputError, match=words):
         read_truth(truth(tmp_path, text))
     with pytest.raises(InputError, match="No such file"):
         read_truth(tmp_path / "absent.csv")
+
+
+def test_empty_columns_and_rows_of_a_spreadsheet_do_no_harm(tmp_path):
+    table = read_truth(truth(tmp_path, "id, volume ,\nP1, 3 ,\n,,\n,,\n"))
+    assert table.columns == ("volume",)
+    assert table.rows == {"P1": {"id": "P1", "volume": "3"}}
+
+
+def test_a_flair_that_was_measured_alone_and_with_other_sequences_is_one_scan_twice(tmp_path):
+    several = {"flair": {"sha256": "a"}, "t1": {"sha256": "b"}}
+    thresholds = {"wmh": 0.4, "lacune": 0.5}
+    result(tmp_path / "P1", provenance=MADE | {"input": {"sha256": "a"}})
+    for name in ("P2", "P3"):
+        made = {"marker": "burden", "input": several, "parameters": {"model": "b", "threshold": thresholds}}
+        result(tmp_path / name, provenance=MADE | made)
+    notes = collect([str(tmp_path)]).notes
+    assert notes[0] == "The same scan is counted more than once: P1 and P2 and P3, P2 and P3."
+    assert "The results were made with different thresholds: 0.4 (n=1), wmh 0.4 lacune 0.5 (n=2)." in notes
 
 
 # Statistics by hand
@@ -313,6 +333,19 @@ def test_the_burden_within_a_cohort_by_hand(tmp_path):
     assert found.burdens["P1"].missing["lacune_count"] == "the same in all 3 cases of the cohort"
 
 
+def test_a_volume_on_ct_is_no_wmh_volume_of_the_burden(tmp_path):
+    for n, marker in enumerate(("wmh", "wmh", "leukoaraiosis"), start=1):
+        result(tmp_path / f"P{n}", float(n), provenance=MADE | {"marker": marker, "input": {"sha256": str(n)}})
+    found = study(collect([str(tmp_path)]), Question("total_volume"))
+    assert found.reference.markers["total_volume"].mean == pytest.approx(1.5)
+    assert [burden.total for burden in found.burdens.values()] == [
+        pytest.approx(-(0.5**0.5)),
+        pytest.approx(0.5**0.5),
+        None,
+    ]
+    assert "Volumes on CT are no WMH volumes, so not part of the Z-score burden: P3." in found.notes
+
+
 def test_a_cohort_of_one_is_a_table_and_reasons(tmp_path):
     found = study(cohort_of(tmp_path, [4.0]), Question("total_volume", grade="fazekas_total"))
     assert found.burdens["P1"].total is None
@@ -341,6 +374,16 @@ def made(tmp_path):
         )
         lines.append(f"case{n:02d},{true:.3f},{min(3, int(true / 6))}")
     return tmp_path / "study", truth(tmp_path, "\n".join(lines) + "\n"), tmp_path / "out" / "table.csv"
+
+
+def test_the_picture_of_agreement_holds_values_below_zero(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="csvd cohort draws with matplotlib")
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    ours, reference = np.array([-0.4, -0.1, 0.2, 0.3]), np.array([-0.5, 0.0, 0.1, 0.2])
+    plots.plot_agreement(ours, reference, by_name(agreement(ours, reference)), ("ours", "reference"), tmp_path)
+    axes = drawn[0].axes[0]
+    assert axes.get_xlim() == axes.get_ylim() == pytest.approx((-0.525, 0.315))
 
 
 @pytest.fixture

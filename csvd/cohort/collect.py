@@ -1,6 +1,5 @@
 """The results of many cases, found in folders and read into one table; and a table of truths beside them."""
 
-import csv
 import glob
 import json
 import math
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from csvd.errors import InputError
+from csvd.measure.table import read_table
 
 MEASUREMENTS, PROVENANCE = "measurements.json", "provenance.json"
 LISTED = 5
@@ -115,23 +115,17 @@ def collect(places: Sequence[str]) -> Cohort:
 def read_truth(path: str | Path) -> Truth:
     """Read a CSV with a column ``id`` and others.
 
-    Raises ``InputError`` where it cannot be read, lacks that column or any other, or has an id twice.
+    Raises ``InputError`` where it cannot be read, lacks that column or any other, or has an id twice or none.
     """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            rows, header = list(table), [name.strip() for name in table.fieldnames or ()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is no CSV file in UTF-8"
-        raise InputError(f"The table {path} cannot be read: {reason}.") from error
-    if "id" not in header or len(header) < 2:
-        raise InputError(f"The table {path} has {', '.join(header) or 'no columns'}: give it a column id and another.")
-    rows = [{(name or "").strip(): (cell or "").strip() for name, cell in row.items() if name} for row in rows]
+    columns, rows = read_table(path, "table")
+    if "id" not in columns or len(columns) < 2:
+        raise InputError(f"The table {path} has {', '.join(columns) or 'no columns'}: give it a column id and another.")
+    if not all(row["id"] for row in rows):
+        raise InputError(f"The table {path} has a row without an id: fill it in.")
     twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
     if twice:
         raise InputError(f"The table {path} has the id {named(twice)} more than once: leave one row each.")
-    return Truth(path, tuple(name for name in header if name != "id"), {row["id"]: row for row in rows})
+    return Truth(Path(path), tuple(name for name in columns if name != "id"), {row["id"]: row for row in rows})
 
 
 def named(names: Iterable[str]) -> str:
@@ -160,12 +154,12 @@ def _results(place: str) -> list[Path]:
 
 def _ids(folders: list[Path]) -> tuple[dict[Path, str], list[str]]:
     shared = {name for name, count in Counter(folder.name for folder in folders).items() if count > 1}
-    ids = {}
-    for folder in folders:
-        depth = 1
-        while any(other != folder and other.parts[-depth:] == folder.parts[-depth:] for other in folders):
-            depth += 1
-        ids[folder] = "/".join(folder.parts[-depth:])
+    ids, alike, depth = {}, list(folders), 1
+    while alike:
+        ends = Counter(folder.parts[-depth:] for folder in alike)
+        ids |= {folder: "/".join(folder.parts[-depth:]) for folder in alike if ends[folder.parts[-depth:]] == 1}
+        alike = [folder for folder in alike if folder not in ids]
+        depth += 1
     if not shared:
         return ids, []
     longer = [name for folder, name in ids.items() if folder.name in shared]
@@ -199,9 +193,10 @@ def _mixtures(cases: Sequence[Case]) -> list[str]:
     """Sentences on what makes cases hard to compare: one scan twice, and results made in different ways."""
     notes, by_scan = [], {}
     for case in cases:
-        if (sha256 := _told(case.provenance, ("input", "sha256"))) is not None:
+        for sha256 in _scans(case.provenance.get("input")):
             by_scan.setdefault(sha256, []).append(case.id)
-    twice = [" and ".join(ids) for ids in by_scan.values() if len(ids) > 1]
+    # Sequences of one patient are counted again together, so their cases are named once.
+    twice = dict.fromkeys(" and ".join(ids) for ids in by_scan.values() if len(ids) > 1)
     if twice:
         notes.append(f"The same scan is counted more than once: {named(twice)}.")
     for what, path in MADE_WITH.items():
@@ -215,7 +210,16 @@ def _mixtures(cases: Sequence[Case]) -> list[str]:
     return notes
 
 
+def _scans(facts: Any) -> list[str]:
+    """The SHA-256 of the scan of a result, or of each of its sequences."""
+    if not isinstance(facts, dict):
+        return []
+    return [str(one["sha256"]) for one in (facts, *facts.values()) if isinstance(one, dict) and one.get("sha256")]
+
+
 def _told(provenance: Any, path: Sequence[str]) -> str | None:
     for key in path:
         provenance = provenance.get(key) if isinstance(provenance, dict) else None
+    if isinstance(provenance, dict):  # the thresholds of several markers
+        return " ".join(f"{name} {value}" for name, value in provenance.items())
     return None if provenance is None else str(provenance)

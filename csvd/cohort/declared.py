@@ -1,10 +1,10 @@
 """The reference of the Z-score as a user declares it: means and SDs, or the results of the people they come from."""
 
-import csv
 from pathlib import Path
 
 from csvd.cohort.collect import number
 from csvd.errors import InputError
+from csvd.measure.table import read_table
 from csvd.measure.zscore import COLUMNS, MARKERS, Reference, read_reference, reference_of
 
 
@@ -18,14 +18,9 @@ def declared_reference(path: str | Path, *, log1p: bool = False) -> Reference:
     Raises ``InputError`` for a file that cannot be read, is neither of them, or has no spread in any marker.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            rows, header = list(table), table.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return read_reference(path)  # which says what is wrong
-    known = [marker for marker in MARKERS if marker in header]
-    if not known or set(COLUMNS) <= set(header):
+    columns, rows = read_table(path, "reference")
+    known = [marker for marker in MARKERS if marker in columns]
+    if not known or set(COLUMNS) <= set(columns):
         return read_reference(path)
     cohort = {marker: [_value(path, marker, row[marker]) for row in rows] for marker in known}
     reference = reference_of(cohort, log1p=log1p, source=f"The people in {path.name}")
@@ -36,8 +31,7 @@ def declared_reference(path: str | Path, *, log1p: bool = False) -> Reference:
     return reference
 
 
-def _value(path: Path, marker: str, cell: str | None) -> float | None:
-    text = (cell or "").strip()
+def _value(path: Path, marker: str, text: str) -> float | None:
     if text and number(text) is None:
         raise InputError(f"The table {path} has {text!r} in the column {marker}: write a number, or nothing.")
     return number(text)

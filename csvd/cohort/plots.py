@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csvd.cohort.statistics import Group, Statistic
+from csvd.cohort.statistics import Group, Statistic, grade_order
 from csvd.errors import InputError
 
 INK, LINE, FILL, POINT = "#18222d", "#0b5c74", "#cfdfe4", "#c2410c"
@@ -29,10 +29,11 @@ def plot_agreement(
 ) -> None:
     """Ours against the reference with the line of identity, and Bland-Altman's plot; ``names`` are the axes'."""
     figure, (scatter, altman) = _figure(1, 2, (10, 4.6))
-    top = max(ours.max(), truth.max()) * 1.05
-    scatter.plot([0, top], [0, top], color=INK, linewidth=0.8, linestyle=":", label="identity")
+    # A measure may be below 0, as an asymmetry is.
+    ends = min(0.0, 1.05 * ours.min(), 1.05 * truth.min()), max(0.0, 1.05 * ours.max(), 1.05 * truth.max())
+    scatter.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":", label="identity")
     scatter.scatter(truth, ours, s=18, color=LINE, alpha=0.75, linewidths=0)
-    scatter.set(xlabel=names[1], ylabel=names[0], xlim=(0, top), ylim=(0, top))
+    scatter.set(xlabel=names[1], ylabel=names[0], xlim=ends, ylim=ends)
     scatter.set_title(_title(found["pearson"]) + ", " + _title(found["concordance"]))
     scatter.legend(frameon=False, loc="upper left")
 
@@ -71,7 +72,7 @@ def plot_quintiles(
     _boxes(axes[0], [np.array([values[case] for case in cases]) for cases in members], labels)
     axes[0].set(xlabel="Quintile", ylabel=measured)
     if grades:
-        kinds = sorted({grades[case] for case in values if grades.get(case)}, key=lambda kind: (len(kind), kind))
+        kinds = sorted({grades[case] for case in values if grades.get(case)}, key=grade_order)
         bottom = np.zeros(5)
         for n, kind in enumerate(kinds):
             share = np.array([sum(grades.get(case) == kind for case in cases) for cases in members])

@@ -98,7 +98,7 @@ def groups_of(values: Mapping[str, float], grades: Mapping[str, str]) -> list[Gr
     for case, value in values.items():
         if grades.get(case):
             by_grade.setdefault(grades[case], []).append(value)
-    return [Group(grade, np.array(by_grade[grade])) for grade in sorted(by_grade, key=_order)]
+    return [Group(grade, np.array(by_grade[grade])) for grade in sorted(by_grade, key=grade_order)]
 
 
 def differences(groups: Sequence[Group], unit: str = "") -> list[Statistic]:
@@ -170,7 +170,8 @@ def _p(p: float) -> str:
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
 
 
-def _order(grade: str) -> tuple[int, float, str]:
+def grade_order(grade: str) -> tuple[int, float, str]:
+    """Sorts grades: numbers by their value, then words."""
     try:
         return 0, float(grade), grade
     except ValueError:

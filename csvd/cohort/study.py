@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from csvd.cohort.collect import Cohort, Column, Truth, named, number
+from csvd.cohort.collect import Case, Cohort, Column, Truth, named, number
 from csvd.cohort.statistics import Group, Statistic, agreement, differences, groups_of, quintiles
 from csvd.errors import InputError
+from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.zscore import MARKERS, Burden, Reference, burden, reference_of
 
 
@@ -78,10 +79,12 @@ def study(
         notes.append(parted)
         parted = {}
     groups = groups_of(values, grades)
+    of_burden = {case.id: _of_burden(case) for case in cohort.cases}
+    if outside := [case.id for case in cohort.cases if _on_ct(case)]:
+        notes.append(f"Volumes on CT are no WMH volumes, so not part of the Z-score burden: {named(outside)}.")
     if reference is None:
-        reference = reference_of(
-            {marker: [case.number(marker) for case in cohort.cases] for marker in MARKERS}, log1p=log1p
-        )
+        known_markers = {marker: [row[marker] for row in of_burden.values()] for marker in MARKERS}
+        reference = reference_of(known_markers, log1p=log1p)
     pairs = [values[case] for case in known], list(known.values())
     return Study(
         cohort=cohort,
@@ -96,9 +99,18 @@ def study(
         differences=differences(groups, measured.unit) if question.grade is not None else [],
         quintiles=parted,
         reference=reference,
-        burdens={case.id: burden({m: case.number(m) for m in MARKERS}, reference) for case in cohort.cases},
+        burdens={case: burden(row, reference) for case, row in of_burden.items()},
         notes=notes,
     )
+
+
+def _on_ct(case: Case) -> bool:
+    return case.provenance.get("marker") == LEUKOARAIOSIS.key
+
+
+def _of_burden(case: Case) -> dict[str, float | None]:
+    """What the Z-score is made of; the total volume of a CT is another measure than that of a FLAIR."""
+    return {marker: None if _on_ct(case) else case.number(marker) for marker in MARKERS}
 
 
 def _column(question: Question, truth: Truth | None) -> str | None:

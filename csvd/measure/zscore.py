@@ -14,7 +14,6 @@ table of means and SDs of all four markers was found.
 ``transform`` is ``log1p`` instead of ``none``; ``n`` is the number of people behind them, ``source`` who they are.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 from csvd.errors import InputError
 from csvd.measure.measurement import Measurement
 from csvd.measure.reference import citation
+from csvd.measure.table import read_table
 
 MARKERS = {
     "total_volume": "WMH volume",
@@ -111,14 +111,8 @@ def read_reference(path: str | Path) -> Reference:
     repeated marker, a number that is none, an SD or n that is not above 0, an unknown transform or no source.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            rows, header = list(table), table.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is no CSV file in UTF-8"
-        raise InputError(f"The reference {path} cannot be read: {reason}.") from error
-    absent = [column for column in COLUMNS if column not in header]
+    columns, rows = read_table(path, "reference")
+    absent = [column for column in COLUMNS if column not in columns]
     if absent or not rows:
         lacks = f"the column {absent[0]!r}" if absent else "any row"
         raise InputError(
@@ -126,12 +120,12 @@ def read_reference(path: str | Path) -> Reference:
         )
     markers = {}
     for row in rows:
-        marker = (row["marker"] or "").strip()
+        marker = row["marker"]
         if marker not in MARKERS:
             raise InputError(f"The reference {path} has the marker {marker!r}: use {', '.join(MARKERS)}.")
         if marker in markers:
             raise InputError(f"The reference {path} has the marker {marker!r} twice: leave one row.")
-        markers[marker] = _row(path, marker, {column: (row[column] or "").strip() for column in COLUMNS})
+        markers[marker] = _row(path, marker, row)
     return Reference(markers, {marker: "not in the reference" for marker in MARKERS if marker not in markers})
 
 
