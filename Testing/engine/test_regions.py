@@ -138,6 +138,15 @@ KNOWN = {(False, False): "none", (True, False): "strictly lobar", (False, True):
 @pytest.mark.parametrize(("lobar", "deep", "stem"), list(itertools.product(COUNTS, repeat=3)))
 def test_the_pattern_of_microbleeds_for_every_combination(lobar, deep, stem):
     """Worked out the long way: it is known where every way to fill in what is missing gives one answer."""
-    ways = itertools.product(*((0, 1) if count is None else (count,) for count in (lobar, deep, stem)))
-    answers = {KNOWN[a > 0, b > 0 or c > 0] for a, b, c in ways}
-    assert microbleed_pattern(lobar, deep, stem) == (answers.pop() if len(answers) == 1 else None)
+    for cerebellum in COUNTS:
+        counts = lobar, deep, stem, cerebellum
+        ways = itertools.product(*((0, 1) if count is None else (count,) for count in counts))
+        answers = {KNOWN[a > 0, b > 0 or c > 0] if a or b or c or not d else "cerebellar only" for a, b, c, d in ways}
+        assert microbleed_pattern(*counts) == (answers.pop() if len(answers) == 1 else None)
+
+
+def test_a_tissue_that_the_network_does_not_know_is_nowhere():
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[2] = 1
+    found = microbleed_regions(labels, ("background", "white_matter"), (1, 1, 1), np.eye(4))
+    assert set(np.unique(found.labels)) == {0, found.names.index("lobar")}

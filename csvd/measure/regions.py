@@ -108,27 +108,32 @@ def perivascular_regions(
     return Regions(found, PERIVASCULAR_REGIONS)
 
 
-def microbleed_pattern(lobar: int | None, deep: int | None, brain_stem: int | None) -> str | None:
-    """Return "none", "strictly lobar", "deep" or "mixed" from counts; ``None`` where one that matters is unknown.
+def microbleed_pattern(
+    lobar: int | None, deep: int | None, brain_stem: int | None, cerebellum: int | None
+) -> str | None:
+    """Return "none", "strictly lobar", "deep", "mixed" or "cerebellar only" from counts.
 
-    Boston criteria 2.0: strictly lobar is lobar without deep ones, those of the brain stem counted as deep. Cerebellar
-    microbleeds count as neither, so they are not asked for, and a patient with none but these has "none".
+    ``None`` where a count that matters is unknown. Boston criteria 2.0: strictly lobar is lobar without deep ones,
+    those of the brain stem counted as deep. Cerebellar microbleeds count as neither, so they matter only where there
+    are no others: "none" would deny them.
     """
     deeper = [count for count in (deep, brain_stem) if count is not None]
     some_deep = True if any(deeper) else (False if len(deeper) == 2 else None)
     if lobar is None or some_deep is None:
         return None
-    return {(0, 0): "none", (1, 0): "strictly lobar", (0, 1): "deep", (1, 1): "mixed"}[lobar > 0, some_deep]
+    if lobar or some_deep:
+        return {(1, 0): "strictly lobar", (0, 1): "deep", (1, 1): "mixed"}[lobar > 0, some_deep]
+    return None if cerebellum is None else "cerebellar only" if cerebellum else "none"
 
 
 class _Tissue:
     """Masks of a label volume by tissue name; a name that the network does not have is nowhere."""
 
     def __init__(self, labels: np.ndarray, names: Sequence[str]):
-        self.labels, self.names = labels, list(names)
+        self.labels, self.names = labels, names
 
     def __call__(self, *wanted: str) -> np.ndarray:
-        return np.isin(self.labels, [self.names.index(name) for name in wanted])
+        return np.isin(self.labels, [number for number, name in enumerate(self.names) if name in wanted])
 
 
 def _height_mm(tissue: _Tissue, affine: np.ndarray) -> np.ndarray:

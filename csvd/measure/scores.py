@@ -66,7 +66,7 @@ class ScoreInputs:
 
     @property
     def microbleed_pattern(self) -> str | None:
-        return microbleed_pattern(self.microbleeds_lobar, self.microbleeds_deep, self.microbleeds_brain_stem)
+        return microbleed_pattern(*(getattr(self, name) for name in MICROBLEEDS))
 
     def counted(self, marker: str, candidates: Iterable[Candidate]) -> "ScoreInputs":
         """The same inputs with those of one marker counted from its candidates, of which the rejected do not count.
@@ -93,6 +93,7 @@ TITLES = {
     "superficial_siderosis": "Superficial siderosis",
 }
 MICROBLEEDS = tuple(name for name in TITLES if name.startswith("microbleeds"))
+"""Lobar, deep, brain stem, cerebellum."""
 
 
 def potter_grade(count: float) -> int:
@@ -211,7 +212,7 @@ def measure_scores(
         "lacunes": counted,
         "microbleeds": f"{counted}. {MICROBLEED_RULE}",
         "pvs": f"{rated}. {PERIVASCULAR_RULE}",
-        "superficial": by_hand,
+        "superficial": "Not measured: a reader gives it",
     }
     measured = [
         Measurement(
