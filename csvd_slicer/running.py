@@ -102,7 +102,7 @@ class _Job:
     def _work(self, compute: Compute) -> None:
         try:
             self.outcome = compute(progress=self._tell, cancelled=self.cancel.is_set)
-        except BaseException as error:
+        except BaseException as error:  # in a thread it would be printed and lost; who waits raises it
             self.error = error
         self.ended.set()
 

@@ -140,7 +140,7 @@ def test_recipes_name_every_sequence_and_hold_heads_back(name):
 
 
 def test_training_learns_from_every_sequence_and_goes_on_from_an_encoder(head, tmp_path, monkeypatch):
-    pytest.importorskip("monai")
+    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
     monkeypatch.setattr(train, "HERE", tmp_path)
     monkeypatch.setattr(ship, "HERE", tmp_path)
     monkeypatch.setattr(train, "load_heads", lambda *_: [head])

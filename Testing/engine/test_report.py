@@ -159,8 +159,8 @@ def test_the_segments_lie_where_the_flair_lies(segmentation):
 
 
 def test_slicer_itself_reads_the_segments(segmentation):
-    vtk = pytest.importorskip("vtkmodules.all")
-    slicer = pytest.importorskip("slicer")
+    vtk = pytest.importorskip("vtkmodules.all", reason="MRML is needed: pip install -r Testing/requirements.txt")
+    slicer = pytest.importorskip("slicer", reason="MRML is needed: pip install -r Testing/requirements.txt")
     if not hasattr(slicer, "vtkMRMLSegmentationNode"):
         pytest.skip("this slicer is not 3D Slicer")
     from vtkmodules.util.numpy_support import vtk_to_numpy

@@ -3,6 +3,7 @@ import pytest
 import slicer
 import vtk
 from nodes import GEOMETRIES, SHAPE, add_flair, add_transform, add_volume
+from vtk.util.numpy_support import vtk_to_numpy
 
 from csvd.errors import InputError
 from csvd.image import read_image
@@ -86,8 +87,7 @@ def test_a_bending_transform_is_refused_also_as_a_grandparent(scene):
     grid = vtk.vtkImageData()
     grid.SetDimensions(3, 3, 3)
     grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
-    slicer.util.arrayFromVolume  # noqa: B018
-    vectors = vtk.util.numpy_support.vtk_to_numpy(grid.GetPointData().GetScalars())
+    vectors = vtk_to_numpy(grid.GetPointData().GetScalars())
     vectors[:] = np.random.default_rng(0).random(vectors.shape)
     warp = slicer.vtkOrientedGridTransform()
     warp.SetDisplacementGridData(grid)

@@ -17,7 +17,7 @@ JITTER = 0.12
 def check_matplotlib() -> None:
     """Raise ``InputError`` where matplotlib is missing, before any work is done."""
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  (whether it can be)
     except ImportError as error:
         raise InputError(
             "csvd cohort draws with matplotlib, which is not installed: pip install csvd[cohort]."

@@ -15,6 +15,8 @@ class SingleStep(Default):
 
 
 class Validator:
+    """Abstract, as Slicer's is."""
+
     def validate(self, value):
         raise NotImplementedError
 
