@@ -17,7 +17,7 @@ import slicer
 
 from csvd.errors import InputError
 from csvd.marker import MARKERS
-from csvd_slicer.naming import MARKER, marker_of
+from csvd_slicer.naming import BURDEN, MARKER, marker_of
 from csvd_slicer.segments import Segments, read_segments, remeasure
 from csvd_slicer.volumes import image_from_node, own_affine, voxels_of
 
@@ -30,9 +30,9 @@ MEASURED_WITH = ("threshold", "pv_distance_mm", "pv_rule")
 
 
 def is_ours(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether a segmentation remembers a Result, and one of a marker that is known here."""
-    marker = node.GetAttribute(MARKER)
-    return node.GetAttribute(ORIGIN) is not None and (marker is None or marker in MARKERS)
+    """Whether a segmentation remembers a Result of its own, and one of a marker that is known here."""
+    marker, alone = node.GetAttribute(MARKER), node.GetAttribute(BURDEN) is None
+    return node.GetAttribute(ORIGIN) is not None and alone and (marker is None or marker in MARKERS)
 
 
 def remember(node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, result: Result) -> None:

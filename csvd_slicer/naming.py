@@ -10,6 +10,7 @@ import slicer
 
 from csvd.marker import MARKERS, WMH, Marker
 
+BURDEN = "csvd.burden"  # attribute of a segmentation that belongs to a burden, which no other module touches
 MARKER = "csvd.marker"  # attribute of a segmentation: the key of its marker; scenes from before CT have none
 VENTRICLES, BRAIN = "Ventricles", "Brain"
 REASONS = ("infarct", "artefact", "other")  # why a reader rejected a lesion
@@ -34,8 +35,23 @@ def descriptions(marker: Marker) -> dict[str, dict]:
     """Every segment by id: name, color (0-255), layer, label value and DICOM codes."""
     from csvd.report.segmentation import named_after, segments
 
-    ours = json.loads(Path(__file__).with_name("segments.json").read_text(encoding="utf-8"))["segments"]
+    ours = _listed()["segments"]
     return {s["id"]: s for s in (*segments(marker), *(named_after(marker, segment) for segment in ours))}
+
+
+@cache
+def focal_descriptions(marker: str) -> tuple[dict, dict]:
+    """The segments of a marker of small foci, a key of `csvd.sequences.SEQUENCE_OF`: what counts, and what does not."""
+    from csvd.report.segmentation import focal_segments
+
+    counts = focal_segments()[marker]
+    words = {"id": counts["id"], "name": counts["name"].lower()}
+    rejected = _listed()["focal_rejected"]
+    return counts, rejected | {key: rejected[key].format(**words) for key in words}
+
+
+def _listed() -> dict:
+    return json.loads(Path(__file__).with_name("segments.json").read_text(encoding="utf-8"))
 
 
 def terminology(description: dict) -> str:

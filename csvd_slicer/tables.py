@@ -7,7 +7,7 @@ scene is opened again. `fill_table`, through which every table of ours goes, put
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import slicer
 import vtk
 
 if TYPE_CHECKING:
+    from csvd.measure import Measurement
     from csvd.measure.lesions import Lesion
     from csvd.result import Result
 
@@ -55,19 +56,27 @@ ARRAYS = {int: vtk.vtkIntArray, float: vtk.vtkDoubleArray, str: vtk.vtkStringArr
 
 def write_measurements(node: slicer.vtkMRMLTableNode, result: Result) -> None:
     """One row for each measurement: the automatic value and, once the segments were edited, the reader's beside it."""
-    automatic = (result.automatic or result).measurements
+    fill_measurements(node, (result.automatic or result).measurements, result.measurements, edited=result.edited)
+
+
+def fill_measurements(
+    node: slicer.vtkMRMLTableNode,
+    automatic: Mapping[str, Measurement],
+    now: Mapping[str, Measurement],
+    *,
+    edited: bool,
+) -> None:
+    """As `write_measurements`; what only one of both has is empty in the other."""
     rows = [
-        (m.name, m.title, _text(automatic[m.name].value), _text(m.value), m.unit, m.source)
-        for m in result.measurements.values()
+        (m.name, m.title, _text(automatic[name].value if name in automatic else None), _text(m.value), m.unit, m.source)
+        for name, m in now.items()
     ]
-    edited = MEASUREMENTS.index(next(column for column in MEASUREMENTS if column.name == "edited"))
-    if result.edited:
+    column = MEASUREMENTS.index(next(column for column in MEASUREMENTS if column.name == "edited"))
+    if edited:
         fill_table(node, MEASUREMENTS, rows)
     else:
         fill_table(
-            node,
-            MEASUREMENTS[:edited] + MEASUREMENTS[edited + 1 :],
-            [row[:edited] + row[edited + 1 :] for row in rows],
+            node, MEASUREMENTS[:column] + MEASUREMENTS[column + 1 :], [row[:column] + row[column + 1 :] for row in rows]
         )
 
 
