@@ -24,7 +24,7 @@ from burden_models import (
 )
 from scipy.spatial.transform import Rotation
 from test_registration import picture
-from tiny_models import SHARED, requires_models, requires_monai
+from tiny_models import SHARED, only_models_of, requires_models, requires_monai
 
 from csvd.anatomy import GROUPS, Anatomy
 from csvd.bundle import load_bundle
@@ -45,14 +45,10 @@ MOVE[:3, :3] = Rotation.from_euler("xyz", [6, -4, 5], degrees=True).as_matrix()
 MOVE[:3, 3] = [7, -4, 9]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def models(tmp_path_factory):
-    return write_burden_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def known_models(models, monkeypatch):
-    monkeypatch.setenv("CSVD_MODELS", str(models))
+    with only_models_of(write_burden_models(tmp_path_factory.mktemp("models"))) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +63,15 @@ def given():
 
 @pytest.fixture(scope="module")
 def whole(models, given):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CSVD_MODELS", str(models))
-        told = []
-        result = measure_burden(**given, device="cpu", progress=lambda done, what: told.append((done, what)))
+    told = []
+    result = measure_burden(**given, device="cpu", progress=lambda done, what: told.append((done, what)))
     result.provenance["told"] = told
     return result
 
 
 @pytest.fixture(scope="module")
 def bleeds(models, given):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CSVD_MODELS", str(models))
-        return measure_burden(swi=given["swi"], device="cpu")
+    return measure_burden(swi=given["swi"], device="cpu")
 
 
 def value(result, name):
@@ -355,7 +347,7 @@ def test_the_command_measures_writes_and_can_be_collected(given, tmp_path, capsy
     assert "Total SVD score (0-4) 1-4 (WMH, lacunes, perivascular spaces missing)" in " ".join(told.split())
     stored = json.loads((tmp_path / "study" / "b" / "provenance.json").read_text(encoding="utf-8"))
     assert stored["parameters"]["threshold"] == {"microbleed": 0.99}
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="csvd cohort draws with matplotlib")
     table = tmp_path / "cohort.csv"
     assert main(["cohort", str(tmp_path / "study"), "-o", str(table), "--measure", "microbleed_count"]) == 0
     header, *cases = table.read_text(encoding="utf-8").splitlines()

@@ -16,6 +16,7 @@ from tiny_models import (
     VENTRICLE,
     centroid_mm,
     inside,
+    only_models_of,
     requires_models,
     write_bundle,
 )
@@ -31,14 +32,10 @@ from csvd.pipelines.ct import segment_leukoaraiosis
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def folder(tmp_path_factory):
-    return write_ct_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def models(folder, monkeypatch):
-    monkeypatch.setenv("CSVD_MODELS", str(folder))
+    with only_models_of(write_ct_models(tmp_path_factory.mktemp("models"))) as folder:
+        yield folder
 
 
 def value(result, name):
@@ -51,9 +48,7 @@ def segmented(ct, **options):
 
 @pytest.fixture(scope="module")
 def result(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CSVD_MODELS", str(folder))
-        return segmented(head_ct())
+    return segmented(head_ct())
 
 
 def test_what_is_dark_in_white_matter_is_outlined_measured_and_split(result):

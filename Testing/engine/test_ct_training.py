@@ -19,11 +19,11 @@ pytest.importorskip("training.heads", reason="training is not beside the tests")
 
 from made_head import made_head
 
-from training import ct_from_mri, ct_physics, heads, recipe, ship, synthesis, train
-from training.ct import CTGenerator, CTSettings, Stack, nod, whole_height
+from training import ct_from_mri, ct_physics, heads, recipe, synthesis, train
+from training.ct import CTGenerator, CTSettings, Stack, nod, thin_rims, whole_height
 from training.ct_physics import AIR_HU, draw_scanner, expose, stored, tissue_hu, with_skull
 from training.heads import CODE, STEP_MM
-from training.synthesis import Generator, Settings
+from training.synthesis import UNKNOWN, Generator, Settings
 
 SMALL = {"shape": (96, 112), "pixel_mm": 1.5}
 ILL = {
@@ -71,6 +71,20 @@ def middle_slab(draws, head, thickness=5.0):
 
 
 # Tissues and disease
+
+
+def test_a_rim_that_stays_near_the_ventricles_is_neither_learned_nor_unlearned():
+    lesion, from_ventricles = torch.zeros(12, 12, dtype=bool), torch.arange(12.0).repeat(12, 1)
+    lesion[2, 1:5] = lesion[5, 3:7] = lesion[9, 9] = True  # as far as 4, 6 and 9 mm; a band of 4.5 mm is no lesion
+    rims = thin_rims(lesion, from_ventricles, 4.5)
+    assert rims.nonzero().tolist() == [[2, column] for column in range(1, 5)]
+
+
+def test_only_a_recipe_that_names_a_rim_leaves_it_unknown(head):
+    _, plain = generator(head, **ILL).ct()
+    _, spared = generator(head, **ILL, rim_mm=1000.0).ct()
+    assert set(plain.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(spared == UNKNOWN, plain == 1)
 
 
 def test_every_tissue_has_its_attenuation_and_grey_matter_is_above_white():
@@ -374,10 +388,7 @@ def test_levels_count_half_of_the_one_above_and_keep_small_lesions():
     assert float(train.ct_loss(right[0], target)[0]) == pytest.approx(float(train.wmh_loss(right[0], target)[0]))
 
 
-def test_a_ct_recipe_trains_a_network_of_several_levels(head, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="the curve of a training is drawn with matplotlib")
-    for module in (train, ship, recipe):
-        monkeypatch.setattr(module, "HERE", tmp_path)
+def test_a_ct_recipe_trains_a_network_of_several_levels(head, training_folder, monkeypatch):
     monkeypatch.setattr(train, "build", lambda description: Tiny())
     monkeypatch.setattr(train, "load_heads", lambda *_: [head])
     monkeypatch.setattr(train, "load_lesion_shapes", lambda data: ([head.lesion], head.brain_box))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from phantoms import oriented_affine, ramp, world
-from tiny_models import FAR, NEAR, ROOT, SHARED, Ellipsoid, inside, sharp_head, write_models
+from tiny_models import FAR, NEAR, ROOT, SHARED, Ellipsoid, inside, only_models_of, sharp_head, write_models
 
 from csvd.bundle import load_bundle
 from csvd.image import Image, read_image, write_image
@@ -182,8 +182,7 @@ def ledger_of_phantoms(tmp_path_factory):
     write_pair(pair)
     for i, lesion in enumerate((FAR, GROWN), 1):
         put(sharp_head(spacing_mm=SPACING, lesions=(NEAR, lesion)), pair / f"study{i}_FLAIR.nii.gz")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CSVD_MODELS", str(write_models(folder / "models", members=1)))
+    with only_models_of(write_models(folder / "models", members=1)):
         bundle = load_bundle("wmh-seunet")
         rules = {mm: judge.plain_rule(data, mm) for mm in judge.LESION_SLICES}
         yield bundle, judge.judge(bundle, data, rules)

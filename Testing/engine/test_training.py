@@ -22,11 +22,12 @@ from csvd.preprocessing import BACKGROUND, foreground_scaled, standardise
 
 pytest.importorskip("training.heads", reason="training is not beside the tests")
 
+from made_head import SHAPE, head_of, shells
+
 from training import heads, recipe, scans, ship, synthesis, train
-from training.heads import ANATOMY, CODE, STEP_MM, Head
+from training.heads import ANATOMY, CODE, STEP_MM
 from training.synthesis import Generator, Settings
 
-SHAPE, CENTRE = (120, 150, 110), (60, 76, 55)
 SMALL = {"shape": (96, 112), "pixel_mm": 1.5}
 
 
@@ -35,19 +36,10 @@ ball = partial(ball_in, SHAPE)
 
 @pytest.fixture(scope="module")
 def head():
-    """Skin, bone, fluid, cortex and white matter as shells; two ventricles; the thalamus, for once, in front right."""
-    tissue = torch.zeros(SHAPE, dtype=torch.uint8)
-    for name, margin in (("skin", 12), ("bone", 8), ("csf", 4), ("cortex", 0), ("white_matter", -5)):
-        tissue[ball(CENTRE, (44 + margin, 58 + margin, 40 + margin))] = CODE[name]
-    for side in (-12, 12):
-        tissue[ball((60 + side, 76, 58), (7, 22, 12))] = CODE["lateral_ventricle"]
+    """The shells; the thalamus lies, for once, in front right."""
+    tissue = shells()
     tissue[ball((74, 116, 55), (12, 10, 25))] = CODE["thalamus"]
-    fluid = (tissue == CODE["lateral_ventricle"]).numpy()
-    surface = ((tissue == CODE["cortex"]) | (tissue == CODE["csf"])).numpy()
-    distances = [torch.from_numpy(heads.distance_bytes(target)) for target in (fluid, surface)]
-    lesion = torch.from_numpy(heads.soften(ball((60, 45, 60), (8, 5, 8)).numpy()))
-    brain = np.isin(tissue.numpy(), heads.BRAIN)
-    return Head("made by hand", tissue, *distances, lesion, heads.brain_box(brain))
+    return head_of(tissue, ball((60, 45, 60), (8, 5, 8)))
 
 
 @pytest.fixture(autouse=True)
@@ -416,17 +408,14 @@ RECIPE = {
 
 
 @pytest.fixture
-def training(tmp_path, monkeypatch, head):
-    """Recipes, runs and cards in a folder of their own; the generator knows one small head. Returns its seeds."""
-    pytest.importorskip("matplotlib", reason="the curve of a training is drawn with matplotlib")
+def training(training_folder, monkeypatch, head):
+    """Training in a folder of its own; the generator knows one small head. Returns its seeds."""
     seeds = []
 
     def make(recipe, data, seed, device):
         seeds.append(seed)
         return generator(head, seed)
 
-    for module in (train, ship, recipe):
-        monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.setattr(train, "make_generator", make)
     return seeds
 

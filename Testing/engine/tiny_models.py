@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,14 @@ requires_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample sca
 
 PIXEL_MM = 1.5
 LESION_LIMIT = 1.40625  # of the brain's median: where the logit 8 x - 13 of x = (relative - 1) / .25 is 0
+
+
+@contextmanager
+def only_models_of(folder):
+    """csvd finds the models of this folder; for fixtures that outlive one test, which `monkeypatch` cannot serve."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CSVD_MODELS", str(folder))
+        yield folder
 
 
 def threshold_network(architecture="SEUNet", slope=8.0, limit=1.625, shift=(0, 0), width=1):
