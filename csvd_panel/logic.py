@@ -40,18 +40,94 @@ def registerSample(file, *, name, nodeName, icon):
     )
 
 
-class SegmentationLogic(ScriptedLoadableModuleLogic):
+class ModelLogic(ScriptedLoadableModuleLogic):
+    """What runs on a bundle of networks: which there are, and which packages they need.
+
+    A module says the task of its bundles and the one it takes unless told otherwise, and gives the pipeline.
+    """
+
+    task, model = "", ""
+
+    def pipeline(self):
+        """The engine's function; imported only now, since it loads torch."""
+        raise NotImplementedError
+
+    def purpose(self):
+        """What a run does, for the button that starts it."""
+        raise NotImplementedError
+
+    def steps(self):
+        """{what the pipeline calls a step: its words in the log}."""
+        return {"anatomy": _("Finding brain and ventricles"), "lesions": _("Finding lesions")}
+
+    def warmUp(self):
+        """Load torch before it is needed: that takes a second or two, in which Slicer may stand still for .3 s."""
+        with contextlib.suppress(Exception):  # the run says what is wrong
+            self.pipeline()
+
+    def models(self):
+        """{id: card} of the models for this task."""
+        from csvd.bundle import available_models
+
+        cards = {}
+        for model, folder in available_models().items():
+            try:
+                card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if card.get("task") == self.task:
+                cards[model] = card
+        return cards
+
+    def missingPackages(self, model=None):
+        """Requirements of Python packages that a run of this model needs and this Slicer has not."""
+        from csvd.networks import EXTRA_PACKAGES
+
+        card = self.models().get(model or self.model, {})
+        needed = PACKAGES | EXTRA_PACKAGES.get(card.get("network", {}).get("architecture"), {})
+        return [requirement for name, requirement in needed.items() if importlib.util.find_spec(name) is None]
+
+    def installPackages(self, model=None):
+        """Install what is missing, after asking; returns a sentence for the user."""
+        missing = self.missingPackages(model)
+        torch = [requirement for requirement in missing if requirement.startswith("torch")]
+        extras = [requirement for requirement in missing if requirement not in PACKAGES.values()]
+        others = [requirement for requirement in missing if requirement not in (*torch, *extras)]
+        if others:
+            slicer.packaging.pip_ensure(others, requester=self.moduleName)
+        if torch:
+            try:
+                import PyTorchUtils
+            except ImportError:
+                return _(
+                    "PyTorch comes through the extension PyTorch: install it in the Extensions Manager, restart "
+                    "Slicer, and press Install again."
+                )
+            PyTorchUtils.PyTorchUtilsLogic().installTorch(
+                askConfirmation=True, torchVersionRequirement=torch[0].removeprefix("torch")
+            )
+        if extras:  # after torch, since MONAI would bring another build of it
+            slicer.packaging.pip_ensure(extras, requester=self.moduleName)
+        importlib.invalidate_caches()
+        left = self.missingPackages(model)
+        return _("Still missing: {names}.").format(names=", ".join(left)) if left else _("Everything is installed.")
+
+
+class SegmentationLogic(ModelLogic):
     """A run on a volume node. For scripts too: no panel, no pop-up.
 
     A module says what it looks for, with which model, and whether slices are read mirrored too unless told otherwise;
-    and it gives the pipeline and the check of the engine.
+    and it gives the pipeline, (image, model, **settings) -> Result, and the check of the engine.
     """
 
-    marker, model, mirror = None, "", False
+    marker, mirror = None, False
 
-    def pipeline(self):
-        """The engine's function (image, model, **settings) -> Result; imported only now, since it loads torch."""
-        raise NotImplementedError
+    @property
+    def task(self):
+        return self.marker.key
+
+    def purpose(self):
+        return _("Find the {what} of the chosen {image}").format(what=self.marker.name, image=self.marker.image)
 
     def doubts(self, image):
         """What a reader should know of a scan before a run, in sentences; raises InputError where it cannot be used."""
@@ -122,55 +198,3 @@ class SegmentationLogic(ScriptedLoadableModuleLogic):
         if doubts:
             return "\n".join([text, *doubts])
         return text + " " + _("It looks like a {image} of a head.").format(image=self.marker.image)
-
-    def warmUp(self):
-        """Load torch before it is needed: that takes a second or two, in which Slicer may stand still for .3 s."""
-        with contextlib.suppress(Exception):  # the run says what is wrong
-            self.pipeline()
-
-    def models(self):
-        """{id: card} of the models for this marker."""
-        from csvd.bundle import available_models
-
-        cards = {}
-        for model, folder in available_models().items():
-            try:
-                card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if card.get("task") == self.marker.key:
-                cards[model] = card
-        return cards
-
-    def missingPackages(self, model=None):
-        """Requirements of Python packages that a run of this model needs and this Slicer has not."""
-        from csvd.networks import EXTRA_PACKAGES
-
-        card = self.models().get(model or self.model, {})
-        needed = PACKAGES | EXTRA_PACKAGES.get(card.get("network", {}).get("architecture"), {})
-        return [requirement for name, requirement in needed.items() if importlib.util.find_spec(name) is None]
-
-    def installPackages(self, model=None):
-        """Install what is missing, after asking; returns a sentence for the user."""
-        missing = self.missingPackages(model)
-        torch = [requirement for requirement in missing if requirement.startswith("torch")]
-        extras = [requirement for requirement in missing if requirement not in PACKAGES.values()]
-        others = [requirement for requirement in missing if requirement not in (*torch, *extras)]
-        if others:
-            slicer.packaging.pip_ensure(others, requester=self.moduleName)
-        if torch:
-            try:
-                import PyTorchUtils
-            except ImportError:
-                return _(
-                    "PyTorch comes through the extension PyTorch: install it in the Extensions Manager, restart "
-                    "Slicer, and press Install again."
-                )
-            PyTorchUtils.PyTorchUtilsLogic().installTorch(
-                askConfirmation=True, torchVersionRequirement=torch[0].removeprefix("torch")
-            )
-        if extras:  # after torch, since MONAI would bring another build of it
-            slicer.packaging.pip_ensure(extras, requester=self.moduleName)
-        importlib.invalidate_caches()
-        left = self.missingPackages(model)
-        return _("Still missing: {names}.").format(names=", ".join(left)) if left else _("Everything is installed.")

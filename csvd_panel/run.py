@@ -83,8 +83,7 @@ class RunSection:
         reason = reason or self._refusal
         button.enabled = not reason
         button.text = _("Apply")
-        what = self.logic.marker
-        button.toolTip = reason or _("Find the {what} of the chosen {image}").format(what=what.name, image=what.image)
+        button.toolTip = reason or self.logic.purpose()
 
     def cancel(self, message):
         """Stop a run, if there is one; the scene is as it was before."""
@@ -117,8 +116,7 @@ class RunSection:
         self.ui.progressBar.value = int(100 * share)
         if step not in self._steps:
             self._steps.add(step)
-            names = {"anatomy": _("Finding brain and ventricles"), "lesions": _("Finding lesions")}
-            self._log(seconds, names.get(step, step))
+            self._log(seconds, self.logic.steps().get(step, step))
 
     def _on_done(self, result):
         self._log(time.monotonic() - self._began, _("Measured"))
