@@ -1,0 +1,227 @@
+"""The page and pictures of ``judge_burden``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from csvd.bundle import Bundle
+from csvd.burden_result import WMH, BurdenResult
+from csvd.measure.strive import DEFINITIONS
+from csvd.sequences import SEQUENCE_OF, TITLES
+
+from .findings import CORRELATION, FALSE_LIMIT, SENSITIVITY, WIDE_MM
+from .tables import number, table
+
+FIGURE = "figures/burden_examples.png"
+NAMES = {WMH: "White matter hyperintensities"} | {marker: rule.title for marker, rule in DEFINITIONS.items()}
+CONTROL_WMH_ML, CONTROL_LACUNES = 1.5, 1  # asked for: the WMH model's own limit, and one candidate
+CROP_MM = 45.0  # side of a picture of a candidate
+SHOWN = 8  # candidates of each marker in a picture
+COLOURS = 128  # of a saved figure, so that it stays small
+
+
+def share(hits: dict) -> str:
+    return f"{number(hits['share'], 2)} ({hits['found']} of {hits['drawn']})"
+
+
+def verdict(reached: bool | None) -> str:
+    return "" if reached is None else "yes" if reached else "**no**"
+
+
+def asked(marker: str, row: dict) -> list[dict]:
+    """What was asked for of a marker, what it is, and whether it is reached."""
+    rows = []
+    if marker in SENSITIVITY:
+        which = f" wider than {WIDE_MM:g} mm" if marker == "perivascular_space" else ""
+        reached = row["sensitivity"]["share"]
+        rows.append({
+            "asked": f"{NAMES[marker]}{which}: sensitivity at least {SENSITIVITY[marker]:.2f}",
+            "is": share(row["sensitivity"]), "reached": None if reached is None else reached >= SENSITIVITY[marker],
+        })  # fmt: skip
+    if marker in FALSE_LIMIT:
+        rows.append({
+            "asked": f"{NAMES[marker]}: at most {FALSE_LIMIT[marker]:g} false candidates a scan",
+            "is": number(row["false_per_scan"], 2), "reached": row["false_per_scan"] <= FALSE_LIMIT[marker],
+        })  # fmt: skip
+    best = max(row[f"{what}_pearson"] or 0 for what in ("volume", "count"))
+    rows.append({
+        "asked": f"{NAMES[marker]}: volume or count correlation at least {CORRELATION:g}",
+        "is": f"{number(row['volume_pearson'], 2)} / {number(row['count_pearson'], 2)}", "reached": best >= CORRELATION,
+    })  # fmt: skip
+    return rows
+
+
+def by(figures: dict[str, dict], key: str) -> str:
+    rows = [
+        {"marker": NAMES[marker], "class": name, **hits}
+        for marker, row in figures.items()
+        for name, hits in row[f"by_{key}"].items()
+    ]
+    return table({"marker": lambda r: r["marker"], key: lambda r: r["class"], "sensitivity": share}, rows)
+
+
+def as_markdown(bundle: Bundle, patients: Sequence, figures: dict[str, dict], real: Sequence[dict]) -> str:
+    reported = [patient for patient in patients if not patient.choosing]
+    steps = {run["recipe"]: run["steps"] for run in bundle.card["training"].get("runs", [])}
+    trained = ", ".join(f"{steps[recipe]} steps of `{recipe}`" for recipe in steps) or "see its card"
+    columns = {
+        "marker": lambda r: f"{NAMES[r['marker']]} ({TITLES[r['sequence']]})",
+        "threshold": lambda r: f"{r['threshold']:g}",
+        "sensitivity, any overlap": lambda r: share(r["sensitivity"]),
+        "half covered": lambda r: number(r["sensitivity_by_half"]["share"], 2),
+        "false a scan": lambda r: number(r["false_per_scan"], 2),
+        "false where nothing is": lambda r: number(r["false_per_well_scan"], 2),
+        "Dice": lambda r: number(r["mean_dice"], 2),
+        "volume r / CCC": lambda r: f"{number(r['volume_pearson'], 2)} / {number(r['volume_ccc'], 2)}",
+        "count r / CCC": lambda r: f"{number(r['count_pearson'], 2)} / {number(r['count_ccc'], 2)}",
+        "drawn / found, mL": lambda r: f"{number(r['mean_true_ml'], 2)} / {number(r['mean_found_ml'], 2)}",
+    }
+    wanted = {"asked": lambda r: r["asked"], "is": lambda r: r["is"], "reached": lambda r: verdict(r["reached"])}
+    scans = {
+        "scan": lambda r: r["scan"] + (" (control)" if r["control"] else ""),
+        "WMH, mL": lambda r: number(r[WMH], 2),
+        "lacunes": lambda r: number(r["lacune"], 0),
+        "perivascular spaces": lambda r: number(r["perivascular_space"], 0),
+        "control's limits kept": lambda r: verdict(kept_to_limits(r) if r["control"] else None),
+    }
+    lines = [
+        "# The four markers on synthetic patients",
+        "",
+        "**These patients are synthetic**: FLAIR (5 mm slices), T1 (about 1 mm) and SWI (2.5 mm), each with the head "
+        "lying elsewhere, drawn from label maps of BBillot/SynthSeg (Apache-2.0; Billot et al., Med Image Anal 2023) "
+        f"of heads that {bundle.id} {bundle.card['version']} never saw "
+        f"({', '.join(sorted({patient.head for patient in patients}))}). They say how far the network does what it "
+        "learned, **not how well it reads a real scan**: no real microbleed, lacune or perivascular space with an "
+        "outline, and no SWI of a whole brain, is to be had here. "
+        f"The network: {trained}. Published networks that learned from real patients find 67 to 90 % of microbleeds "
+        "at .5 to 3 false ones a scan; for lacunes the VALDO challenge calls none practical yet.",
+        "",
+        f"{len(patients)} patients, {sum(patient.well for patient in patients)} of them without any marker; "
+        f"{len(patients) - len(reported)} chose the thresholds and the other {len(reported)} are reported. All figures "
+        "are through the whole pipeline: checks, anatomy, registration, network, STRIVE-2 sizes. A threshold is the "
+        "most sensitive one within the false candidates that were asked for (of perivascular spaces the best F1, of "
+        "hyperintensities the best Dice). A drawn lesion counts when the rules of the engine measure it as its marker "
+        "on the scan's own voxels; it is found when a candidate that counts meets it; a candidate that meets no drawn "
+        "voxel is false. Infarcts are not drawn. Made by `python -m training.judge_burden`.",
+        "",
+        table(columns, [{"marker": marker, **row} for marker, row in figures.items()]),
+        "",
+        f"Sensitivity of perivascular spaces above is of those wider than {WIDE_MM:g} mm.",
+        "",
+        table(wanted, [line for marker, row in figures.items() for line in asked(marker, row)]),
+        "",
+        f"![Drawn and found]({FIGURE})",
+        "",
+        "One patient: drawn (blue) and found (red).",
+        "",
+        "## By size",
+        "",
+        by(figures, "size"),
+        "",
+        "Equivalent diameter of microbleeds and lacunes, width of perivascular spaces; hyperintensities small, medium "
+        "and large as in Shan 2021 (under 20, 20 to 150, over 150 mm3).",
+        "",
+        "## By region",
+        "",
+        by(figures, "region"),
+        "",
+        "Regions as the pipeline finds them (MARS, Potter), lobes as a whole.",
+        "",
+        "## Real scans",
+        "",
+        "What is found where no reference is: of the controls everything is probably false, of the others (a chronic "
+        "stroke, three patients with multiple sclerosis) nobody knows. None has an SWI. A control keeps its limits "
+        f"with at most {CONTROL_LACUNES} lacune and no more than {CONTROL_WMH_ML:g} mL of hyperintensities. "
+        "Pictures of the candidates stay in `training/runs/judge-burden`, as nothing from a patient is kept here.",
+        "",
+        table(scans, real),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def kept_to_limits(row: dict) -> bool:
+    return row[WMH] <= CONTROL_WMH_ML and (row["lacune"] or 0) <= CONTROL_LACUNES
+
+
+# Pictures
+
+
+def draw_examples(shown: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
+    """Title, picture, drawn and found mask, (R, A) each, as one figure."""
+    columns = max(sum(title == other for other, *_ in shown) for title, *_ in shown)
+    figure, axes = grid_of(len({title for title, *_ in shown}), columns)
+    for axis, (title, picture, drawn, found) in zip(axes.flat, shown, strict=False):
+        show(axis, picture, NAMES[title])
+        outline(axis, drawn, "deepskyblue")
+        outline(axis, found, "red")
+    save(figure, path)
+
+
+def draw_candidates(result: BurdenResult, path: Path) -> None:
+    """The likeliest candidates of every marker that counts, and the slices with most hyperintensities."""
+    figure, axes = grid_of(len(result.markers), SHOWN)
+    for row, (marker, found) in zip(axes, result.markers.items(), strict=True):
+        image = result.sequences[SEQUENCE_OF[marker]]
+        axis_of_slices = image.grid.slice_axis
+        if marker == WMH:
+            sums = found.mask.sum(tuple({0, 1, 2} - {axis_of_slices}))
+            places = [(k, None, f"slice {k}") for k in np.argsort(-sums)[: 3 * SHOWN : 3] if sums[k]]
+        else:
+            likely = sorted((c for c in found.candidates if c.counts), key=lambda c: -c.mean_probability)[:SHOWN]
+            to_voxel = np.linalg.inv(image.affine)
+            centres = [np.rint(to_voxel[:3] @ [*c.centroid_mm, 1]).astype(int) for c in likely]
+            places = [
+                (at[axis_of_slices], np.delete(at, axis_of_slices), f"{c.diameter_mm:.1f} mm, {c.region}")
+                for c, at in zip(likely, centres, strict=True)
+            ]
+        spacing = np.delete(image.spacing_mm, axis_of_slices)
+        for axis, (k, centre, title) in zip(row, places, strict=False):
+            picture, mask = (np.take(v, k, axis_of_slices) for v in (image.voxels, found.mask))
+            if centre is not None:
+                reach = np.ceil(CROP_MM / 2 / spacing).astype(int)
+                box = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(centre, reach, strict=True))
+                picture, mask = picture[box], mask[box]
+            show(axis, picture, f"{NAMES[marker].split()[0]}: {title}", spacing[1] / spacing[0])
+            outline(axis, mask, "red")
+    save(figure, path)
+
+
+def grid_of(rows: int, columns: int):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(rows, columns, figsize=(1.6 * columns, 1.9 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure, axes
+
+
+def show(axis, picture: np.ndarray, title: str, aspect: float = 1.0) -> None:
+    positive = picture[picture > 0]
+    high = np.percentile(positive, 99.5) if positive.size else 1
+    axis.imshow(picture.T, cmap="gray", vmin=0, vmax=high, origin="lower", aspect=aspect)
+    axis.set_title(title, fontsize=5)
+
+
+def outline(axis, mask: np.ndarray, colour: str) -> None:
+    if mask.any():
+        axis.contour(mask.T, [0.5], colors=colour, linewidths=0.5)
+
+
+def save(figure, path: Path) -> None:
+    """As a PNG of few colours."""
+    from matplotlib import pyplot as plt
+    from PIL import Image as Picture
+
+    content = io.BytesIO()
+    figure.tight_layout(pad=0.3)
+    figure.savefig(content, format="png", dpi=110)
+    plt.close(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.open(content).convert("RGB").quantize(COLOURS, dither=Picture.Dither.NONE).save(path, optimize=True)
