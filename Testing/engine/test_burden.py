@@ -364,6 +364,11 @@ def test_the_command_measures_writes_and_can_be_collected(given, tmp_path, capsy
         (["--t1", "{swi}"], "cannot be a T1"),
         (["--swi", "{swi}", "--threshold", "0.4"], "write a marker and a number"),
         (["--swi", "{swi}", "--siderosis", "much"], "invalid choice"),
+        (["--swi", "{swi}", "--reference", "absent.csv"], "The reference absent.csv cannot be read"),
+        (["--swi", "{swi}", "--pvs-above", "-1"], "give a whole number from 0 on"),
+        (["--swi", "{swi}", "--threshold", "iron=0.4"], "iron"),
+        (["--swi", "{swi}", "--threshold", "microbleed=nan"], "between 0 and 1"),
+        (["--swi", "{swi}", "--members", "0"], "members"),
     ],
 )
 def test_the_command_says_what_is_wrong_and_writes_nothing(call, words, given, tmp_path, capsys):

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -28,14 +27,6 @@ VOLUMES = {
 TABLES = {"measurements.tsv", "measurements.json", "lesions.tsv", "provenance.json"}
 
 
-@pytest.fixture(autouse=True)
-def sigterm():
-    """``main`` changes what SIGTERM does to this process."""
-    former = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, former)
-
-
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     monkeypatch.setenv("CSVD_MODELS", str(write_models(tmp_path / "models")))
@@ -46,11 +37,6 @@ def models(tmp_path, monkeypatch):
 def flair(tmp_path):
     write_image(sharp_head(), tmp_path / "flair.nii.gz")
     return str(tmp_path / "flair.nii.gz")
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
 
 
 def names(folder):
@@ -184,6 +170,8 @@ WRONG = {
     "an unknown option": (["FLAIR", "-o", "OUT", "--fast"], "--fast"),
     "a file as output folder": (["FLAIR", "-o", "FLAIR"], "is a file"),
     "a folder inside a file": (["FLAIR", "-o", "FLAIR/deeper/out"], "Nothing can be written"),
+    "an empty output folder": (["FLAIR", "-o", ""], "The name of the output folder is empty"),
+    "an endless name": (["FLAIR", "-o", 300 * "x"], "Nothing can be written"),
 }
 
 

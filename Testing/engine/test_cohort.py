@@ -94,8 +94,9 @@ def test_drafts_of_a_result_that_is_being_written_are_no_results(tmp_path):
 
 
 def test_nothing_to_collect_is_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="is not there"):
-        collect([str(tmp_path / "absent*")])
+    for place in (str(tmp_path / "absent*"), "", str(tmp_path / ("x" * 300))):
+        with pytest.raises(InputError, match="is not there"):
+            collect([place])
     with pytest.raises(InputError, match="holds no result of csvd"):
         collect([str(tmp_path)])
     (result(tmp_path / "P01") / "measurements.json").write_text("{")
@@ -468,6 +469,8 @@ def test_an_error_while_files_are_written_leaves_the_folder_as_it_was(made, undr
 @pytest.mark.parametrize(("call", "words"), [
     (["STUDY"], "--help"),
     (["STUDY", "-o", "table.txt"], "ends in .csv"),
+    (["STUDY", "-o", "TRUTH", "--truth", "TRUTH"], "is read here and would be lost"),
+    (["STUDY", "-o", "TRUTH/table.csv"], "is a file"),
     (["ABSENT", "-o", "TABLE"], "is not there"),
     (["STUDY", "-o", "TABLE", "--log1p", "--reference", "norm.csv"], "which transform"),
     (["STUDY", "-o", "TABLE", "--truth-column", "volume"], "give both"),
@@ -475,9 +478,12 @@ def test_an_error_while_files_are_written_leaves_the_folder_as_it_was(made, undr
     (["STUDY", "-o", "TABLE", "--reference", "absent.csv"], "absent.csv cannot be read"),
 ])  # fmt: skip
 def test_a_wrong_call_is_one_line_exit_status_2_and_nothing_written(made, call, words, capsys):
-    folder, _, table = made
-    places = {"STUDY": str(folder), "TABLE": str(table), "ABSENT": str(folder / "absent")}
-    assert main(["cohort", *(places.get(part, part) for part in call)]) == 2
+    folder, truths, table = made
+    before = truths.read_bytes()
+    places = {"STUDY": folder, "TABLE": table, "ABSENT": folder / "absent", "TRUTH": truths}
+    places["TRUTH/table.csv"] = truths / "table.csv"
+    assert main(["cohort", *(str(places.get(part, part)) for part in call)]) == 2
+    assert truths.read_bytes() == before
     told = capsys.readouterr()
     assert re.fullmatch(r"csvd: .+\n", told.err)
     assert words in told.err

@@ -3,6 +3,7 @@
 import glob
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,9 +137,12 @@ def named(names: Iterable[str]) -> str:
 
 
 def _results(place: str) -> list[Path]:
-    paths = [Path(place)] if Path(place).exists() else [Path(found) for found in sorted(glob.glob(place))]
+    # Path.exists raises where a name is too long, and takes an empty one for the current folder.
+    paths = [Path(place)] if os.path.exists(place) else [Path(found) for found in sorted(glob.glob(place))]
     if not paths:
-        raise InputError(f"{place} is not there: give folders written by csvd, folders above them, or a pattern.")
+        raise InputError(
+            f"{place or 'An empty name'} is not there: give folders written by csvd, folders above them, or a pattern."
+        )
     found = []
     for path in paths:
         if (path / MEASUREMENTS).is_file():

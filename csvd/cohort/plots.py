@@ -10,6 +10,7 @@ from csvd.errors import InputError
 
 INK, LINE, FILL, POINT = "#18222d", "#0b5c74", "#cfdfe4", "#c2410c"
 DPI = 150
+"""Choice: sharp on a page, and a picture stays below 100 kB."""
 JITTER = 0.12
 """How far points of a box are moved aside so that they can be told apart, in boxes. A choice."""
 

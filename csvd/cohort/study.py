@@ -57,7 +57,7 @@ def study(
     Raises ``InputError`` for a measure or a column that is not there, and where no id of the truth is in the cohort.
     """
     if question.measure not in cohort.columns:
-        raise InputError(f"No result has the measurement {question.measure}: there are {named(cohort.columns)}.")
+        raise InputError(f"No result has the measurement {question.measure}: they have {named(cohort.columns)}.")
     measured, notes = cohort.columns[question.measure], list(cohort.notes)
     values = {case.id: value for case in cohort.cases if (value := case.number(question.measure)) is not None}
     if lacking := [case.id for case in cohort.cases if case.id not in values]:

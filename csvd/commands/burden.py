@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..errors import InputError
-from .segmentation import add_run_options, check_options, pipeline_options, progress_bar, tell
+from .reference import add_reference, read_reference
+from .segmentation import FORMS, add_run_options, check_options, pipeline_options, progress_bar, tell
 from .terminal import NOT_A_DEVICE
 
 HEADLINE = (
@@ -25,16 +26,8 @@ def add(commands) -> None:
         epilog=NOT_A_DEVICE,
     )
     for name, what in (("flair", "FLAIR"), ("t1", "T1"), ("swi", "SWI or T2* magnitude")):
-        parser.add_argument(
-            f"--{name}",
-            metavar=name.upper(),
-            help=f"the {what}: a NIfTI or NRRD file, or a folder with one DICOM series",
-        )
-    parser.add_argument(
-        "--reference", metavar="REFERENCE.csv",
-        help="z-scores of the markers and their sum against these means and SDs (columns marker, mean, sd, n, "
-        "transform, source); without it there is no Z-score",
-    )  # fmt: skip
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=f"the {what}: {FORMS}")
+    add_reference(parser, "without it there is no Z-score")
     parser.add_argument(
         "--siderosis", choices=("none", "focal", "disseminated"),
         help="superficial siderosis as you see it on the SWI; the CAA-SVD score is withheld without it",
@@ -49,8 +42,7 @@ def add(commands) -> None:
         help="a voxel belongs to MARKER (wmh, microbleed, lacune or perivascular_space) when its probability reaches "
         "P, between 0 and 1; may be given for each (default: the model's own)",
     )  # fmt: skip
-    mirror = "also predict every slice mirrored: twice the time, a little steadier (default: off)"
-    add_run_options(parser, "WMH", "burden-mounet", mirror, False)
+    add_run_options(parser, "WMH", "burden-mounet", mirror=False)
     parser.set_defaults(run=run)
 
 
@@ -65,9 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: read_image(path) for name, path in paths.items() if path is not None}
     check_sequences(**given)  # before torch is loaded, so that a wrong file is named at once
 
-    from ..measure.zscore import read_reference
-
-    reference = read_reference(arguments.reference) if arguments.reference is not None else None
+    reference = read_reference(arguments)
 
     from ..pipelines.burden import measure_burden
 

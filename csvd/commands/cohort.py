@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from ..errors import InputError
-from .terminal import NOT_A_DEVICE
+from .reference import add_reference, read_reference
+from .terminal import NOT_A_DEVICE, check_output
 
 
 def add(commands) -> None:
@@ -44,11 +46,7 @@ def add(commands) -> None:
     parser.add_argument(
         "--log1p", action="store_true", help="z-scores of log(1 + value), for skewed volumes and counts"
     )
-    parser.add_argument(
-        "--reference", metavar="REFERENCE.csv",
-        help="z-scores against these means and SDs instead of the cohort's own (columns marker, mean, sd, n, "
-        "transform, source)",
-    )  # fmt: skip
+    add_reference(parser, "without it the cohort is its own reference")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the statistics as JSON")
     parser.set_defaults(run=run)
@@ -56,24 +54,27 @@ def add(commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
-    if output.suffix.lower() != ".csv" or output.is_dir():
+    if output.suffix.lower() != ".csv" or os.path.isdir(output):  # Path.is_dir raises where a name is too long
         raise InputError(f"{output} is no name for the table: give one that ends in .csv.")
-    if arguments.log1p and arguments.reference:
+    for given in (arguments.truth, arguments.reference):
+        if given is not None and Path(given).resolve() == output.resolve():
+            raise InputError(f"{output} is read here and would be lost: give another name for the table to write.")
+    check_output(output.absolute().parent)
+    if arguments.log1p and arguments.reference is not None:
         raise InputError("--log1p and --reference were given: the reference says itself which transform it takes.")
 
     from ..cohort.collect import collect, read_truth
     from ..cohort.plots import check_matplotlib
     from ..cohort.report import save
     from ..cohort.study import Question, study
-    from ..measure.zscore import read_reference
 
     check_matplotlib()
     found = study(
         collect(arguments.results),
         Question(arguments.measure, arguments.truth_column, arguments.grade),
-        read_truth(arguments.truth) if arguments.truth else None,
+        read_truth(arguments.truth) if arguments.truth is not None else None,
         log1p=arguments.log1p,
-        reference=read_reference(arguments.reference) if arguments.reference else None,
+        reference=read_reference(arguments),
     )
     files = save(found, output)
     statistics = [*found.agreement, *found.differences]
@@ -83,11 +84,12 @@ def run(arguments: argparse.Namespace) -> None:
         told = {"n": len(found.cohort.cases), "notes": found.notes, "statistics": [asdict(row) for row in statistics]}
         print(json.dumps(told, indent=2, ensure_ascii=False))
     elif not arguments.quiet:
-        print(f"{len(found.cohort.cases)} cases, {len(found.values)} with {found.measured.label}")
+        n = len(found.cohort.cases)
+        print(f"{n} {'case' if n == 1 else 'cases'}, {len(found.values)} with {found.measured.label}")
         for row in statistics:
-            value = "not given" if row.value is None else f"{row.value:.4g} {row.unit}".strip()
+            value = "" if row.value is None else f"{row.value:.4g} {row.unit}".strip()
             interval = "" if row.low is None else f" ({row.low:.4g} to {row.high:.4g})"
-            print(f"{row.title}: {value}{interval}, n={row.n}; {row.note}")
+            print(f"{row.title}: {value}{interval}{', ' if value else ''}n={row.n}; {row.note}")
         for note in found.notes:
             print(f"note: {note}")
         print(f"\n{len(files)} files in {output.absolute().parent}; report: {output.with_suffix('.html')}")

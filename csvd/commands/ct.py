@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .segmentation import add_options, check_options, pipeline_options, progress_bar, tell
+from .segmentation import FORMS, add_options, check_options, pipeline_options, progress_bar, tell
 from .terminal import NOT_A_DEVICE
 
 HEADLINE = (
@@ -22,11 +22,8 @@ def add(commands) -> None:
         "and grade it, say how sure the result is, and write masks, tables and a report into a folder.",
         epilog=NOT_A_DEVICE,
     )
-    parser.add_argument(
-        "ct", metavar="CT", help="the CT in HU: a NIfTI or NRRD file, or a folder with one DICOM series"
-    )
-    mirror = "predict every slice mirrored too: twice the time, a little steadier (default: on)"
-    add_options(parser, "leukoaraiosis", "leukoaraiosis-nnunet", mirror, True)
+    parser.add_argument("ct", metavar="CT", help=f"the CT in HU: {FORMS}")
+    add_options(parser, "leukoaraiosis", "leukoaraiosis-nnunet", mirror=True)
     parser.add_argument(
         "--flair", metavar="FLAIR",
         help="a FLAIR of the same patient: its hyperintensities are outlined and compared with the leukoaraiosis; "

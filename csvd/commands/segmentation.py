@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from pathlib import Path
 
 from ..errors import InputError
-from .terminal import NOT_A_DEVICE, ProgressBar, print_measurements
+from .terminal import NOT_A_DEVICE, ProgressBar, check_output, print_measurements
+
+FORMS = "a NIfTI or NRRD file, or a folder with one DICOM series"
+"""How a scan can be given."""
 
 
-def add_options(parser: argparse.ArgumentParser, lesion: str, model: str, mirror_help: str, mirror: bool) -> None:
+def add_options(parser: argparse.ArgumentParser, lesion: str, model: str, mirror: bool) -> None:
     """Add the options to ``parser``; ``lesion`` is what a voxel is called, ``mirror`` the default of --mirror."""
     parser.add_argument(
         "--threshold", type=float, metavar="P",
         help=f"a voxel is {lesion} when the members' mean probability reaches P, between 0 and 1; lower finds more "
         "(default: the model's own)",
     )  # fmt: skip
-    add_run_options(parser, lesion, model, mirror_help, mirror)
+    add_run_options(parser, lesion, model, mirror)
 
 
-def add_run_options(parser: argparse.ArgumentParser, lesion: str, model: str, mirror_help: str, mirror: bool) -> None:
+def add_run_options(parser: argparse.ArgumentParser, lesion: str, model: str, mirror: bool) -> None:
     """Those options that do not depend on how many markers there are; see `add_options`."""
     parser.add_argument(
         "-o", "--output", required=True, metavar="FOLDER", help="where to write; made if it is not there"
@@ -40,7 +42,11 @@ def add_run_options(parser: argparse.ArgumentParser, lesion: str, model: str, mi
     parser.add_argument(
         "--members", type=int, metavar="N", help="use only the first N networks of the ensemble: faster, less sure"
     )
-    parser.add_argument("--mirror", action=argparse.BooleanOptionalAction, default=mirror, help=mirror_help)
+    parser.add_argument(
+        "--mirror", action=argparse.BooleanOptionalAction, default=mirror,
+        help="predict every slice mirrored too: twice the time, a little steadier "
+        f"(default: {'on' if mirror else 'off'})",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cuda, mps or cpu (default: auto)")
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -53,15 +59,7 @@ def check_options(arguments: argparse.Namespace) -> Path:
         raise InputError(f"--pv-distance is {arguments.pv_distance:g}: give a distance in mm above 0, 10 is usual.")
     if isinstance(arguments.threshold, float) and not 0 < arguments.threshold < 1:
         raise InputError(f"--threshold is {arguments.threshold:g}: give a number between 0 and 1.")
-    folder = Path(arguments.output)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give a folder for the results.")
-    parent = folder
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"Nothing can be written into {folder}; choose another output folder.")
-    return folder
+    return check_output(arguments.output)
 
 
 def pipeline_options(arguments: argparse.Namespace) -> dict:

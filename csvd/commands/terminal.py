@@ -1,10 +1,32 @@
-"""What a person sees on a terminal: measurements as a table, and how far the work is."""
+"""What a person types and sees on a terminal: where to write, measurements as a table, how far the work is."""
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+
+from ..errors import InputError
 
 NOT_A_DEVICE = "For research and teaching. Not a medical device; do not use it to diagnose or treat."
+
+
+def check_output(folder: str | os.PathLike) -> Path:
+    """The folder, which need not be there yet, where something can be written into it. Raises InputError."""
+    if not os.fspath(folder):
+        raise InputError("The name of the output folder is empty: give a folder for the results.")
+    parent = folder = Path(folder)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; give a folder for the results.")
+        while not parent.exists():
+            parent = parent.parent
+        possible = parent.is_dir() and os.access(parent, os.W_OK)
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        possible = False
+    if not possible:
+        raise InputError(f"Nothing can be written into {folder}; choose another output folder.")
+    return folder
 
 
 def print_measurements(rows) -> None:

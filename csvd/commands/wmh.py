@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .segmentation import add_options, check_options, pipeline_options, progress_bar, tell
+from .segmentation import FORMS, add_options, check_options, pipeline_options, progress_bar, tell
 from .terminal import NOT_A_DEVICE
 
 HEADLINE = (
@@ -22,11 +22,8 @@ def add(commands) -> None:
         "measure and grade them, say how sure the result is, and write masks, tables and a report into a folder.",
         epilog=NOT_A_DEVICE,
     )
-    parser.add_argument(
-        "flair", metavar="FLAIR", help="the FLAIR: a NIfTI or NRRD file, or a folder with one DICOM series"
-    )
-    mirror = "also predict every slice mirrored: twice the time, a little steadier (default: off)"
-    add_options(parser, "WMH", "wmh-seunet", mirror, False)
+    parser.add_argument("flair", metavar="FLAIR", help=f"the FLAIR: {FORMS}")
+    add_options(parser, "WMH", "wmh-seunet", mirror=False)
     parser.add_argument(
         "--t1", metavar="T1", help="reserved for a T1 of the same head; not used by the models of this version"
     )
