@@ -24,6 +24,7 @@ from csvd.measure.zones import ventricle_distance
 
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "safetensors", "monai")
 PV_RULES = ("voxel", "cluster")
+RETIRED = ("report.html", "comparison.tsv", "comparison.png")
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,8 @@ class Result:
         """Write every output into `folder`, which is made if need be, all of them or none.
 
         The files are written into a hidden folder inside `folder` and moved into place at the end; an error or Ctrl-C
-        at any moment leaves `folder` as it was. Files of the same names are replaced, others are not touched. With
-        ``report=False`` an older ``report.html`` goes, since it would speak of other measurements.
+        at any moment leaves `folder` as it was. Files of the same names are replaced, others are not touched. An older
+        report and comparison with a FLAIR go even where none is written, since they speak of other measurements.
 
         Returns:
             What was written, by file name.
@@ -213,7 +214,7 @@ class Result:
 
         folder = Path(folder)
         try:
-            return write_together(folder, lambda draft: self._write(draft, report), retired=("report.html",))
+            return write_together(folder, lambda draft: self._write(draft, report), retired=RETIRED)
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"Cannot write into {folder}: {reason}; choose another output folder.") from error

@@ -2,13 +2,12 @@
 
 import json
 import re
-import signal
 
 import numpy as np
 import pytest
 from ct_phantom import BRAIN, head_ct, slanted, write_ct_models
 from phantoms import FLAIR, head, write_dicom_series
-from tiny_models import FAR, NEAR, inside, sharp_head, threshold_network, write_bundle
+from tiny_models import FAR, NEAR, inside, only_models_of, sharp_head, threshold_network, write_bundle
 
 import csvd.pipelines.ct
 import csvd.pipelines.wmh
@@ -22,35 +21,19 @@ FILES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def sigterm():
-    former = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, former)
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def models(tmp_path_factory):
     folder = write_ct_models(tmp_path_factory.mktemp("models"))
     description = {"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": 1}
     write_bundle(folder / "wmh-seunet", [threshold_network()], description)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def known(models, monkeypatch):
-    monkeypatch.setenv("CSVD_MODELS", str(models))
+    with only_models_of(folder):
+        yield
 
 
 @pytest.fixture
 def scan(tmp_path):
     write_image(head_ct(), tmp_path / "ct.nii.gz")
     return str(tmp_path / "ct.nii.gz")
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
 
 
 def ct(scan, out, *options):
@@ -62,6 +45,8 @@ def names(folder):
 
 
 def test_a_run_writes_exactly_these_files_and_tells_the_headline(scan, out, capsys):
+    out.mkdir()
+    (out / "comparison.tsv").write_text("of an earlier run, with a FLAIR")
     assert ct(scan, out) == 0
     assert names(out) == FILES | {"report.html"}
     told = capsys.readouterr()

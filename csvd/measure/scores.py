@@ -20,6 +20,7 @@ SLICE_MM = cutoff("rated_slice").value
 STAALS_PVS_ABOVE = 10
 """Printed as > 10 in some papers and as > 20 in others, so it is a setting; the default is Potter's grade 2."""
 ROUNDING_MM = 1e-6
+"""Choice: heights this near are one; far below a slice and far above the rounding of an affine."""
 
 
 @dataclass(frozen=True)

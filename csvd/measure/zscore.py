@@ -34,6 +34,7 @@ MARKERS = {
 TRANSFORMS = {"none": float, "log1p": math.log1p}
 COLUMNS = ("marker", "mean", "sd", "n", "transform", "source")
 FEWEST = 2
+"""Values from which there is a sample SD."""
 SAME = 1e-12
 """Spread below this share of the mean is rounding and no spread. A choice."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from csvd.marker import WMH
 from csvd.measure import Measurement
 from csvd.measure.strive import DEFINITIONS
+from csvd.measure.zscore import MARKERS as Z_MARKERS
 from csvd.report.details import LESION_ROWS, fazekas_section, lesion_section
 from csvd.report.elements import ABSENT, TIMES, amount, card, exact, flat, position, table, tiles
 from csvd.report.figures import LINE_PIXELS, AxialStack, outline_tiles, outlined, slices_to_show
@@ -78,7 +79,7 @@ def _warnings(result: "BurdenResult") -> str:
 
 
 def _summary(result: "BurdenResult") -> str:
-    missing = [f"{TITLES[name]}" for name in result.missing]
+    missing = [TITLES[name] for name in result.missing]
     sentence = f"Measured on {', '.join(TITLES[name] for name in result.sequences)}."
     if missing:
         sentence += f" Without {' and '.join(missing)} some markers are missing, not 0: scores are given as a range."
@@ -123,8 +124,8 @@ def _z(result: "BurdenResult") -> tuple[str, str, str]:
     row = result.measurements.get("z_burden")
     if row is None:
         return ABSENT, "", "no reference was declared"
-    known = sum(m.name.startswith("z_") and m.value is not None for m in result.measurements.values()) - 1
-    return ABSENT if row.value is None else f"{row.value:+.2f}", "SD", f"sum over {max(known, 0)} of 4 markers"
+    known = sum(result.measurements[f"z_{marker}"].value is not None for marker in Z_MARKERS)
+    return ABSENT if row.value is None else f"{row.value:+.2f}", "SD", f"sum over {known} of {len(Z_MARKERS)} markers"
 
 
 def _scores(result: "BurdenResult") -> str:
