@@ -189,7 +189,7 @@ def write_patient(folder):
 
 
 def test_a_patient_is_judged_through_the_whole_pipeline(bundle, tmp_path):
-    pytest.importorskip("monai")
+    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
     write_patient(tmp_path)
     told = judge_burden.judge_patient(tmp_path, bundle)["markers"]
     found = {marker: Marked.read(row) for marker, row in told.items()}
@@ -236,8 +236,8 @@ def test_the_page_says_that_the_patients_are_synthetic_and_what_was_not_reached(
 
 
 def test_the_card_ships_with_the_network_of_its_recipe(training_folder):
-    pytest.importorskip("monai")
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    import torch
     from safetensors.torch import save_file
 
     from csvd.networks import build
