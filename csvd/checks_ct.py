@@ -20,6 +20,9 @@ AIR_HU, AIR_SHARE = -500.0, 0.02
 BRAIN_HU = (10.0, 60.0)  # median within the skull: fluid 0 to 12, brain 25 to 41 HU, an error of 10 HU either way
 USUAL_HU = (20.0, 45.0)  # the same as scanners in good order give it: synthetic heads 26 to 37, the template 29 HU
 RAW_HU, RAW_SHARE = 1024.0, 0.05  # what scanners add to HU before they store them; brain is more of a scan than that
+# An 8-bit MR of a whole head has bright scalp around a brain of 10 to 60 too, but nothing like cortical bone, which is
+# above 1000 HU, and in slices of 5 mm somewhere still above this. A choice.
+SOLID_BONE_HU = 500.0
 # A stripped brain: hardly anything is as bright as bone, but a rim of the skull may have been left.
 STRIPPED_HIGH_HU, STRIPPED_SHARE, STRIPPED_SKULL_ML = 100.0, 0.05, 40.0
 CUT_SHARE, CUT_HU = 0.05, 1000.0  # so many voxels at one highest value below this: a window was burnt in
@@ -85,7 +88,8 @@ def _require_head(head: HeadCT, image: Image, name: str) -> None:
     low, high = BRAIN_HU
     bright = np.mean(head.image.voxels[head.cavity] > STRIPPED_HIGH_HU)
     stripped = head.skull_ml < STRIPPED_SKULL_ML and bright < STRIPPED_SHARE
-    if low <= brain_hu <= high and (head.closed or stripped):
+    in_skull = head.closed and image.voxels.max() > SOLID_BONE_HU
+    if low <= brain_hu <= high and (in_skull or stripped):
         return
     if has_air:
         raise InputError(

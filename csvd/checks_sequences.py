@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from .checks import (
+    AIR_HU,
     CSF,
     FLUID_BRIGHT,
     LOW_CONTRAST,
@@ -116,12 +117,13 @@ def _fluid_is_bright(head: Head) -> bool:
 
 
 def _require_magnitude(image: Image, name: str) -> None:
-    """Raise InputError for a phase image: negative in half of the head, or of any angle in air."""
+    """Raise InputError for a phase image: negative in half of the head, or of any angle in air; CT is told later."""
     voxels = image.voxels
     ends = [np.r_[: n // 32 + 1, -(n // 32) - 1 : 0] for n in voxels.shape[:2]]
     corners = voxels[np.ix_(*ends)].astype(np.float64)
     low, high = np.percentile(voxels, (0.5, 99.5))
-    if np.mean(voxels < 0) > NEGATIVE_SHARE or corners.std() > PHASE_SPREAD * (high - low):
+    half_negative = np.mean(voxels < 0) > NEGATIVE_SHARE and np.median(corners) > AIR_HU
+    if half_negative or corners.std() > PHASE_SPREAD * (high - low):
         raise InputError(
             f"{name} looks like a phase image: it is half negative, or the air around the head has any value. Give the "
             "magnitude or the SWI made of it."

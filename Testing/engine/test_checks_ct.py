@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ct_phantom import BRAIN, SHAPE, STORED, head_ct, slanted, stored_as
 from phantoms import FLAIR, T1, T2, head, oriented_affine, world
-from tiny_models import PIXEL_MM, SHARED, Ellipsoid
+from tiny_models import PIXEL_MM, SAMPLE, SHARED, Ellipsoid
 
 from csvd.checks_ct import check_ct
 from csvd.errors import InputError
@@ -47,6 +47,7 @@ REFUSED = {
     "FLAIR": (lambda: mr(FLAIR), "Give the CT, not MR"),
     "T1": (lambda: mr(T1), "Give the CT, not MR"),
     "T2": (lambda: mr(T2), "Give the CT, not MR"),
+    "FLAIR in 8 bits, brain at 11": (lambda: read_image(SAMPLE), "Give the CT, not MR"),
     "DICOM of MR": (lambda: modality("MR"), "of modality MR, not CT"),
     "a label map": (lambda: changed(lambda v: (v > 0).astype(np.uint8) + (v > 500)), "mask or label map"),
     "a topogram": (lambda: with_spacing((1.0, 1.0, 5.0), (200, 200, 1)), "has 1 slice;"),

@@ -54,17 +54,24 @@ def test_a_projection_over_a_moving_window_is_refused_and_thick_slices_are_doubt
     assert "6.0 mm apart" in doubt
 
 
-@pytest.mark.parametrize("stored", ["radians", "0 to 4095"])
+@pytest.mark.parametrize("stored", ["radians", "0 to 4095", "-4096 to 4094"])
 def test_a_phase_image_is_refused(stored):
     swi = picture(GRE)
     i, j, k = np.indices(swi.voxels.shape)
     phase = np.angle(np.exp(1j * (i / 9 + j / 7 + k / 5)))
     air = ndimage.gaussian_filter(swi.voxels.astype(float), 2) < 50
     phase = np.where(air, np.random.default_rng(0).uniform(-np.pi, np.pi, air.shape), phase).astype(np.float32)
-    if stored != "radians":
+    if stored == "0 to 4095":
         phase = np.rint((phase + np.pi) / (2 * np.pi) * 4095).astype(np.uint16)
+    elif stored == "-4096 to 4094":
+        phase = np.rint(phase / np.pi * 4095 - 1).astype(np.int16)
     with pytest.raises(InputError, match="phase image"):
         check_swi(like(swi, phase))
+
+
+def test_a_ct_is_no_phase_image_but_a_ct():
+    with pytest.raises(InputError, match="looks like CT"):
+        check_swi(picture(CT, air=-1000))
 
 
 def test_one_scan_in_two_places_is_refused_also_when_it_was_stored_anew():
