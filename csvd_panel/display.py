@@ -5,23 +5,29 @@ import slicer
 UNCERTAINTY_OPACITY = 0.6  # a choice: the scan still shows through
 
 
+def show_behind(scan):
+    """Bring a scan into the slice views."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(scan.GetID())
+
+
+def draw(display, parameters):
+    """Fill and outline of the segments of a display node, as the parameters say."""
+    mode = parameters.displayMode.value
+    display.SetVisibility2DFill(mode != "outline")
+    display.SetVisibility2DOutline(mode != "fill")
+    display.SetOpacity2DFill(parameters.opacity)
+    display.SetOpacity2DOutline(parameters.opacity if mode == "outline" else 1.0)
+
+
 class Display:
     def __init__(self):
         self.uncertainty_id = None
 
-    def show_behind(self, scan):
-        """Bring the scan of a new result into the slice views."""
-        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-            composite.SetBackgroundVolumeID(scan.GetID())
-
     def apply(self, parameters, nodes):
         """Draw as the parameters say; without nodes the map that was laid over is taken away."""
         if nodes is not None and nodes.segmentation.GetDisplayNode() is not None:
-            mode, display = parameters.displayMode.value, nodes.segmentation.GetDisplayNode()
-            display.SetVisibility2DFill(mode != "outline")
-            display.SetVisibility2DOutline(mode != "fill")
-            display.SetOpacity2DFill(parameters.opacity)
-            display.SetOpacity2DOutline(parameters.opacity if mode == "outline" else 1.0)
+            draw(nodes.segmentation.GetDisplayNode(), parameters)
         shown = nodes.uncertainty if nodes is not None and parameters.showUncertainty else None
         if shown is None:
             self._lay_over(self.uncertainty_id, None)

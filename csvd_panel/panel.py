@@ -4,7 +4,7 @@ from slicer.i18n import tr as _
 
 from csvd.errors import CsvdError
 from csvd_panel.base import BasePanel
-from csvd_panel.display import Display
+from csvd_panel.display import Display, show_behind
 from csvd_panel.parameters import ZoneRule
 from csvd_panel.results import ResultsView
 from csvd_panel.review import ReviewSection
@@ -115,7 +115,7 @@ class Panel(BasePanel):
         finally:
             self._writing = False
         self._take(nodes, result)
-        self.display.show_behind(nodes.scan)
+        show_behind(nodes.scan)
 
     # What is shown
 

@@ -86,7 +86,11 @@ def value(result, name):
         shares = getattr(result.fazekas, name.removeprefix("fazekas_"))
         source = result.measurements[f"{name}_2"].source
         return (likeliest(shares) if shares else "-"), source, ""
-    measurement = result.measurements[name]
+    return told(result.measurements[name])
+
+
+def told(measurement):
+    """Text, source and unit of a measurement; a dash where nothing could be measured."""
     source = f"{measurement.title}. {measurement.source}"
     if measurement.value is None:
         return "-", source, measurement.unit

@@ -125,9 +125,13 @@ def edited_by_reader(nodes: BurdenNodes) -> bool:
     What cannot be read is taken for edited. Superficial siderosis does not count, as it is set before a run too.
     """
     try:
-        result = result_from_nodes(nodes)
+        return has_edits(result_from_nodes(nodes))
     except InputError:
         return True
+
+
+def has_edits(result: BurdenResult) -> bool:
+    """Whether a result holds work of a reader, as `edited_by_reader` counts it."""
     return bool(set(result.set_inputs) - {"superficial_siderosis"}) or any(m.edited for m in result.markers.values())
 
 

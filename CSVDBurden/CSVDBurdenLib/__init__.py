@@ -1,0 +1,1 @@
+"""The panel of CSVDBurden. Imported when the panel is set up, not before."""
