@@ -144,7 +144,7 @@ def type_input(ui, title, text):
 
 def test_three_sequences_apply_segments_scores_and_candidates(ui, scans, run):
     assert scores(ui)["Total SVD score (0-4)"] == "2"
-    assert scores(ui)["Total WMH (mL)"] == "0.17"
+    assert scores(ui)["Total WMH, volume (mL)"] == "0.17"
     assert (scores(ui)["Microbleeds"], scores(ui)["Lacunes"], scores(ui)["Perivascular spaces"]) == ("2", "1", "1")
     assert ui.scoresTable.isColumnHidden(2)
     assert len(counts(ui)) == 5
@@ -383,11 +383,11 @@ def test_every_marker_has_its_own_threshold(ui, panel, run, wait_until):
     ui.markerComboBox.setCurrentIndex(ui.markerComboBox.findData("microbleed"))
     ui.thresholdSlider.value = 0.7
     wait_until(lambda: scores(ui)["Microbleeds"] == "1")
-    assert scores(ui)["Total WMH (mL)"] == "0.17"
+    assert scores(ui)["Total WMH, volume (mL)"] == "0.17"
     ui.markerComboBox.setCurrentIndex(ui.markerComboBox.findData("wmh"))
     assert ui.thresholdSlider.value == 0.5
     ui.thresholdSlider.value = 0.7
-    wait_until(lambda: scores(ui)["Total WMH (mL)"] == "0.12")  # 25 voxels of 4.8 mm3
+    wait_until(lambda: scores(ui)["Total WMH, volume (mL)"] == "0.12")  # 25 voxels of 4.8 mm3
     assert panel.result.settings["threshold"] == {
         "wmh": 0.7, "lacune": 0.5, "perivascular_space": 0.5, "microbleed": 0.7,
     }  # fmt: skip

@@ -415,7 +415,7 @@ def test_an_edit_of_a_large_scan_is_measured_within_a_third_of_a_second(panel, u
     ui.flairSelector.setCurrentNode(node)
     assert len(panel.result.lesions) == 60
     assert panel.result.measurements["total_volume"].value == pytest.approx(37, abs=1)
-    from csvd_panel.panel import PAUSE_MS
+    from csvd_panel.base import PAUSE_MS
 
     seconds = []
     for label in (2, 0, 2, 0, 2):
