@@ -27,7 +27,7 @@ from csvd.image import Image, read_image
 from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.agreement import dice
 from csvd.networks import build
-from csvd.pipelines.ct import segment_leukoaraiosis
+from csvd.pipelines.ct import rims, segment_leukoaraiosis
 
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
 
@@ -83,6 +83,20 @@ def test_no_leukoaraiosis_is_zero_and_no_error():
     for name in ("total_volume", "deep_volume", "lesion_count", "asymmetry_index", "fazekas_volume_grade"):
         assert value(result, name) == 0
     assert value(result, "burden_class") == "<= 10 mL"
+
+
+def test_a_rim_beside_the_ventricles_is_no_leukoaraiosis_but_what_reaches_beyond_it_is_whole():
+    ct = Image(np.zeros((30, 30, 3), np.int16), np.diag([1.0, 1.0, 5.0, 1.0]))
+    ventricles, rim, lesion = np.zeros((3, 30, 30, 3), bool)
+    ventricles[10, :, 1] = True
+    rim[8:10, :, 1] = True  # a band as far as 2 mm
+    rim[11:15, 2:5, 1] = True  # a cap as far as 4 mm
+    lesion[11:16, 10:13, 1] = True  # as far as 5 mm
+    lesion[13, 10:13, 2] = True  # and on in the next slice, 2.5 mm above the slab of the ventricle
+    dropped = np.zeros_like(rim)
+    dropped[rims(rim | lesion, ventricles, ct)] = True
+    assert np.array_equal(dropped, rim)
+    assert not len(rims(rim, np.zeros_like(rim), ct)[0])  # where no ventricle is seen, nothing lies beside one
 
 
 @pytest.mark.parametrize("name", ["-3024", "0", "cut at 0, unsigned"])  # the others: test_head_ct.py

@@ -28,6 +28,7 @@ from ..infarct import infarct_core, infarct_doubts
 from ..inference import Predictor
 from ..marker import LEUKOARAIOSIS
 from ..measure.clusters import Clusters
+from ..measure.zones import ventricle_distance
 from ..midplane import find_midplane
 from ..preprocessing import BACKGROUNDS, WINDOW_HU, hounsfield_window
 from ..result import Result
@@ -38,6 +39,8 @@ MODEL = "leukoaraiosis-nnunet"
 # fluid up to a tenth of the way from their darkest fifth to white matter, smoothed against noise; a neighbour is, too.
 FLUID_PERCENTILE, FLUID_SHARE, SMOOTH_MM = 20, 0.1, 1.0
 PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
+RIM_MM = 4.5  # caps and bands are no leukoaraiosis on CT, a lesion begins at 5 mm (ARWMC: Wahlund et al., Stroke 2001),
+# of which half a millimetre is left to the outline of the ventricles: choice
 
 
 def segment_leukoaraiosis(
@@ -93,7 +96,7 @@ def segment_leukoaraiosis(
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
-    probability[within(ventricles, probability >= bundle.threshold)] = 0
+    probability[rims(probability >= bundle.threshold, ventricles, ct)] = 0
     ventricles &= probability < bundle.threshold
     predicted = time.monotonic()
 
@@ -121,10 +124,11 @@ def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
     return intracranial & ~(edge & (ct.voxels > BONE_HU))
 
 
-def within(ventricles: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Lesions (26-connected) of ``mask`` of which nothing lies outside the ventricles, their edges: bool."""
+def rims(mask: np.ndarray, ventricles: np.ndarray, ct: Image) -> tuple[np.ndarray, ...]:
+    """Indices of the lesions (26-connected) of ``mask`` that reach no farther than ``RIM_MM`` from the ventricles."""
     clusters = Clusters.of(mask)
-    return clusters.voxels_of(clusters.smallest(ventricles[clusters.index]) > 0)
+    distance_mm = ventricle_distance(ventricles, ct.spacing_mm, slant_mm=ct.grid.slant_mm)
+    return clusters.voxels_of(clusters.largest(distance_mm[clusters.index]) <= RIM_MM)
 
 
 def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
