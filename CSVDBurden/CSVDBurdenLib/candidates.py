@@ -47,9 +47,7 @@ class CandidatesSection(ReviewList):
 
     def cells_of(self, item):
         candidate = item.candidate
-        names = {
-            "microbleed": _("Microbleed"), "lacune": _("Lacune"), "perivascular_space": _("Perivascular space"),
-        }  # fmt: skip
+        names = {"microbleed": _("Microbleed"), "lacune": _("Lacune"), "perivascular_space": _("PVS")}
         return (
             names[candidate.marker],
             str(candidate.id),
@@ -62,6 +60,8 @@ class CandidatesSection(ReviewList):
     def show_progress(self):
         ui = self.ui
         decided, total = progress(self.items)
+        ui.candidateLabel.text = _details(self.items[self.row_of_current()]) if self.current is not None else ""
+        ui.candidateLabel.visible = self.current is not None
         if self._nodes is None:
             ui.reviewLabel.text = ""
         elif not self.items:
@@ -85,3 +85,13 @@ class CandidatesSection(ReviewList):
         )
         if done and decision is not None:
             self.go_to_undecided(self.row_of_current() or 0)
+
+
+def _details(item):
+    """Sizes, probability and status of a candidate in one line."""
+    c = item.candidate
+    text = _("{length} x {width} mm, {volume} mm3, probability up to {p}. Counts: {counts}.").format(
+        length=f"{c.longest_mm:.1f}", width=f"{c.shortest_mm:.1f}", volume=f"{c.volume_mm3:.0f}",
+        p=f"{c.max_probability:.2f}", counts=counts_in_words(c),
+    )  # fmt: skip
+    return f"{text} {_('Measured within the slice.')}" if c.in_plane else text

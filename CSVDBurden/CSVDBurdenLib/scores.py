@@ -29,6 +29,7 @@ class ScoresSection:
         for table in (ui.scoresTable, ui.inputsTable):
             table.verticalHeader().visible = False
             table.verticalHeader().defaultSectionSize = ROW_HEIGHT
+            table.horizontalHeader().highlightSections = False
             table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
             for column in (1, 2):
                 table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
@@ -62,7 +63,7 @@ class ScoresSection:
             self._sources.append(source)
             for column, cell in enumerate((f"{title} ({unit})" if unit else title, automatic, text)):
                 item = qt.QTableWidgetItem(cell.partition(" (")[0] if column and name.endswith("_score") else cell)
-                item.setToolTip(source if cell in (title, "-") else f"{cell}. {source}")
+                item.setToolTip(f"{cell}. {source}" if column and cell != "-" else source)
                 table.setItem(row, column, item)
         _fit(table, len(rows))
         self._show_source()
@@ -78,7 +79,7 @@ class ScoresSection:
         from csvd.measure.scores import TITLES
 
         table = self.ui.inputsTable
-        counted = automatic_free_of_settings(result).inputs if result else None
+        counted = as_counted(result).inputs if result else None
         self._names = [name for name in TITLES if name != "superficial_siderosis"] if result else []
         was = table.blockSignals(True)
         table.setRowCount(len(self._names))
@@ -142,7 +143,7 @@ class ScoresSection:
         )
 
 
-def automatic_free_of_settings(result):
+def as_counted(result):
     """The same edits and decisions, with every input as it was counted."""
     return result.with_inputs(**dict.fromkeys(result.set_inputs))
 

@@ -177,7 +177,7 @@ def picture(tmp_path, slicer_app):
 
     def save(widget, name="panel.png", width=420):
         slicer_app.processEvents()  # layouts settle
-        widget.resize(width, max(widget.sizeHint.height(), 40))
+        widget.resize(width, max(widget.sizeHint.height(), widget.heightForWidth(width), 40))
         path = tmp_path / name
         assert widget.grab().save(str(path))
         return path

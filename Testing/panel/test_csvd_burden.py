@@ -258,6 +258,7 @@ def test_many_runs_leave_the_nodes_of_one(run, apply):
 
 def test_rejecting_and_accepting_candidates_moves_scores_tables_and_bars_at_once(ui, run):
     select(ui, "Lacune", "1")
+    assert ui.candidateLabel.text == "5.2 x 5.2 mm, 64 mm3, probability up to 0.90. Counts: yes."
     ui.rejectButton.click()
     assert counts(ui)[("Lacune", "1")] == "no, by a reader"
     assert (scores(ui)["Total SVD score (0-4)"], scores(ui, 2)["Total SVD score (0-4)"]) == ("2", "1")
@@ -271,6 +272,7 @@ def test_rejecting_and_accepting_candidates_moves_scores_tables_and_bars_at_once
     ui.undecideButton.click()
     assert scores(ui, 2)["Total SVD score (0-4)"] == "2"
     assert ui.reviewLabel.text.startswith("1 of 5 candidates decided")
+    assert "no, by a reader" not in ui.candidateLabel.text
 
 
 def test_a_click_shows_the_candidate_on_its_own_sequence_with_its_segments_alone(layout_manager, ui, scans, run):

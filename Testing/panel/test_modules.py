@@ -11,9 +11,19 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = {
     "WMHSegmenter": ["synthetic_flair_5mm.nii.gz"],
     "CTLeukoaraiosis": ["synthetic_ct_5mm.nii.gz", "synthetic_ct_5mm_flair.nii.gz"],
+    "CSVDBurden": [f"synthetic_burden_{name}.nii.gz" for name in ("flair", "t1", "swi")],
 }
 CONTROLS = (
-    *("QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QTableWidget", "QProgressBar", "QPlainTextEdit"),
+    *(
+        "QPushButton",
+        "QCheckBox",
+        "QComboBox",
+        "QSpinBox",
+        "QDoubleSpinBox",
+        "QTableWidget",
+        "QProgressBar",
+        "QPlainTextEdit",
+    ),
     *("ctkSliderWidget", "ctkCollapsibleButton", "qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"),
 )
 
