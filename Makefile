@@ -26,6 +26,7 @@ lint: $(READY)
 
 bench: $(READY) $(BENCH)
 	@.venv/bin/python benchmarks/bench.py
+	@.venv/bin/python benchmarks/bench_burden.py
 	@.venv-bench/bin/python benchmarks/bench_ct.py
 
 clean:
