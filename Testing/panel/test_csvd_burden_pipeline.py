@@ -12,7 +12,16 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing
 pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from burden_models import FLAIR, LACUNE, SWI, T1_WITH_LACUNE, scan, write_burden_models  # noqa: E402
+from burden_models import (  # noqa: E402
+    FLAIR,
+    LACUNE,
+    LIMITS,
+    SWI,
+    T1_WITH_LACUNE,
+    bright_network,
+    scan,
+    write_burden_models,
+)
 from nodes import add_transform, add_volume  # noqa: E402
 from reading import column  # noqa: E402
 
@@ -23,7 +32,8 @@ from csvd_slicer.volumes import image_from_node  # noqa: E402
 
 @pytest.fixture
 def panel(load_panel, tmp_path, monkeypatch):
-    monkeypatch.setenv("CSVD_MODELS", str(write_burden_models(tmp_path)))
+    network = bright_network({**LIMITS, "perivascular_space": 10.0})  # or a lacune would be one of those too
+    monkeypatch.setenv("CSVD_MODELS", str(write_burden_models(tmp_path, [network])))
     return load_panel(ROOT / "CSVDBurden" / "CSVDBurden.py").panel
 
 
