@@ -110,7 +110,8 @@ def as_markdown(bundle: Bundle, patients: Sequence, figures: dict[str, dict], re
         "",
         table(columns, [{"marker": marker, **row} for marker, row in figures.items()]),
         "",
-        f"Sensitivity of perivascular spaces above is of those wider than {WIDE_MM:g} mm.",
+        f"Sensitivity of perivascular spaces above is of those wider than {WIDE_MM:g} mm, as measured on the voxels of "
+        "the T1: a space of less than a voxel is a voxel wide there.",
         "",
         table(wanted, [line for marker, row in figures.items() for line in asked(marker, row)]),
         "",

@@ -27,16 +27,24 @@ from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
 from .burden import BurdenGenerator, BurdenSettings
 from .burden_page import FIGURE, as_markdown, draw_candidates, draw_examples
+from .ct import nod
 from .findings import Marked, choose_threshold, compare_focal, compare_wmh, summary
 from .heads import Head, load_heads, load_lesion_shapes
+from .patients import Stack
 from .recipe import HERE, read_recipe
-from .sample_burden import STACKS, true_markers
+from .sample_burden import true_markers
 
 DOCS, RUN = HERE.parent / "docs", HERE / "runs" / "judge-burden"
 SYNTHETIC = "synthetic patients of heads that were kept out of training"
 REAL = "real scans, no reference"
 SOURCE = "drawn from label maps of BBillot/SynthSeg (Apache-2.0; Billot et al., Med Image Anal 2023)"
 ILL, WELL, FIRST_WELL = 18, 6, 100  # patients with disease and without, and the number of the first of these
+# Slices as those of the sample, with room for whole heads that lie anew in every scan.
+STACKS = {
+    "flair": Stack((240, 288, 34), 0.9, 5.0, 5.0, nod(0)),
+    "t1": Stack((208, 264, 180), 1.0, 1.0, 1.0, nod(0)),
+    "swi": Stack((240, 288, 70), 0.9, 2.5, 2.5, nod(0)),
+}
 CONTROLS = ("wholehead", "HC0001")
 EXAMPLES = 4  # of each marker in the figure
 
