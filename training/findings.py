@@ -23,7 +23,7 @@ from csvd.measure.zones import periventricular
 from csvd.result import Result
 from csvd.sequences import SEQUENCE_OF
 
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 HALF = cutoff("hit_mounet").value
 # Asked for: so many false candidates a scan at most, and at least this sensitivity and correlation.
 FALSE_LIMIT = {MICROBLEED: 2.0, LACUNE: 1.0}
