@@ -132,12 +132,20 @@ def recall_foci(
 def follow(
     found: FocalResult, node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode
 ) -> FocalResult:
-    """`found` measured anew on what its segments hold, itself where that is nothing new; raises as `read_layer`."""
+    """`found` measured anew on what its segments hold, itself where that is nothing new; raises as `read_layer`.
+
+    A candidate whose rejection was undone in the editor waits for a decision again; one that was accepted stays so.
+    """
     labels = read_layer(node, scan, tuple(segment["id"] for segment in focal_descriptions(found.marker)))
     mask, rejected = labels == 1, labels == 2
     if np.array_equal(mask, found.mask) and np.array_equal(rejected, found.rejected):
         return found
-    return found.remeasure(mask, rejected=rejected)
+    confirmed = {where.tobytes() for c, where in zip(found.candidates, found.voxels, strict=True) if c.accepted}
+    result = (found.automatic or found).remeasure(mask, rejected=rejected)
+    for candidate, where in zip(result.candidates, result.voxels, strict=True):
+        if candidate.accepted is None and where.tobytes() in confirmed:
+            result = result.decide(candidate.id, True)
+    return result
 
 
 def foci_layers(found: Sequence[FocalResult], *, brain: bool) -> list[Layer]:

@@ -293,6 +293,15 @@ def test_drawn_and_erased_voxels_are_measured(nodes, result):
     assert changed.focal["microbleed"].mask[FREE].all()
 
 
+def test_a_rejection_that_is_undone_in_the_editor_waits_for_a_decision_again(nodes, result):
+    changed = decide(nodes, result, item_of(result, "microbleed", 1), True)
+    changed = decide(nodes, changed, item_of(changed, "microbleed", 2), False)
+    draw(nodes, "microbleed", "swi", SMALL)  # as Undo does
+    changed = follow_edit(nodes, changed)
+    assert [c.accepted for c in changed.focal["microbleed"].candidates] == [True, None, False]
+    assert cell(nodes.scores, "microbleed_count") == "2"
+
+
 def test_a_candidate_painted_as_rejected_is_rejected(nodes, result):
     draw(nodes, "microbleed", "swi", SMALL, 2)
     changed = follow_edit(nodes, result)
