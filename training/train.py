@@ -36,6 +36,8 @@ from .synthesis import UNKNOWN, Generator, Settings
 WARM_UP_STEPS = 150
 EMA_DECAY = 0.998  # weights shipped are an average over about the last 500 steps
 CHECKPOINT_EVERY = 200
+RARE = 10.0  # weight of a voxel of a marker in the cross-entropy: choice, for markers of a few voxels in a slice
+ON_MARKER = 2 / 3  # share of patches around a voxel of a marker; choice, nnU-Net takes 1/3
 
 
 def soft_dice(probability: torch.Tensor, target: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
@@ -78,10 +80,20 @@ def ct_loss(logits: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor)
 
 
 def burden_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Mean of ``wmh_loss`` over the markers, (B, M, R, A) both; the second value is their mean synthetic Dice."""
-    results = [wmh_loss(logits[:, m : m + 1], target[:, m]) for m in range(logits.shape[1])]
-    losses, scores = zip(*results, strict=True)
-    return sum(losses) / len(losses), float(np.mean(scores))
+    """Mean over the markers of cross-entropy, and of Dice for those drawn in the batch: (B, M, R, A) both.
+
+    Dice of a marker that is nowhere in the batch would only ask for less of it: of few and small markers a network then
+    learns to find none. The second value is the mean synthetic Dice of the markers drawn, nan where none is.
+    """
+    losses, scores = [], []
+    for marker, truth in zip(logits.float().unbind(1), target.unbind(1), strict=True):
+        known = (truth != UNKNOWN).float()
+        truth = truth * known
+        losses.append(F.binary_cross_entropy_with_logits(marker, truth, known, pos_weight=marker.new_tensor(RARE)))
+        if truth.any():
+            losses[-1] = losses[-1] + 1 - soft_dice(marker.sigmoid() * known, truth, (0, 1, 2))
+            scores.append(float(soft_dice((marker > 0) * known, truth, (0, 1, 2))))
+    return sum(losses) / len(losses), float(np.mean(scores)) if scores else float("nan")
 
 
 def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -143,6 +155,22 @@ def forward(network: torch.nn.Module, images: torch.Tensor, targets: torch.Tenso
     return network.routed(images, (targets != UNKNOWN).any(-1).any(-1))
 
 
+def patches(
+    images: torch.Tensor, targets: torch.Tensor, shape: Sequence[int], rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A patch of every slice, many around a voxel of a marker: (B, R, A), (B, M, R, A) -> (B, r, a), (B, M, r, a)."""
+    cut = []
+    for image, target in zip(images, targets, strict=True):
+        marked = (target == 1).any(0).nonzero()
+        middle = [int(rng.integers(n)) for n in image.shape]
+        if len(marked) and rng.random() < ON_MARKER:
+            middle = marked[rng.integers(len(marked))].tolist()
+        r, a = (min(max(m - n // 2, 0), full - n) for m, n, full in zip(middle, shape, image.shape, strict=True))
+        where = (..., slice(r, r + shape[0]), slice(a, a + shape[1]))
+        cut.append((image[where], target[where]))
+    return tuple(map(torch.stack, zip(*cut, strict=True)))
+
+
 def start_log(log: Path, first: int) -> float:
     """Keep the rows up to the step from which training goes on; return the seconds spent so far."""
     rows = log.read_text(encoding="utf-8").splitlines()[1:] if log.exists() else []
@@ -198,7 +226,10 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     for step in range(first, steps):
         drawn = (draw(generator, **turns[n % len(turns)]) for n in range(batch))  # every batch has every sequence
         images, targets = map(torch.stack, zip(*drawn, strict=True))
-        images = prepare(images)[:, None].contiguous(memory_format=layout)
+        images = prepare(images)
+        if "patch" in recipe:
+            images, targets = patches(images, targets, recipe["patch"], generator.rng)
+        images = images[:, None].contiguous(memory_format=layout)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
         with torch.autocast(device.type, torch.bfloat16):
@@ -219,7 +250,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
             row = (step + 1, (step + 1) * batch, time.monotonic() - started, optimiser.param_groups[0]["lr"])
             with log.open("a") as file:
                 file.write(
-                    f"{row[0]}\t{row[1]}\t{row[2]:.0f}\t{row[3]:.2e}\t{np.mean(losses):.4f}\t{np.mean(scores):.4f}\n"
+                    f"{row[0]}\t{row[1]}\t{row[2]:.0f}\t{row[3]:.2e}\t{np.mean(losses):.4f}\t{np.nanmean(scores):.4f}\n"
                 )
             losses, scores = [], []
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:

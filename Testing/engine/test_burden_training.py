@@ -154,3 +154,30 @@ def test_training_learns_from_every_sequence_and_goes_on_from_an_encoder(head, t
     kept = [name for name in encoder if name.startswith("encoder.") and "running" not in name and "num_" not in name]
     assert len(kept) > 100
     assert all(torch.allclose(encoder[name], trained[name]) for name in kept)
+
+
+def test_a_marker_that_is_nowhere_in_a_batch_asks_for_no_dice():
+    logits, target = torch.full((2, 2, 4, 4), -20.0), torch.zeros(2, 2, 4, 4)
+    loss, score = train.burden_loss(logits, target)
+    assert float(loss) < 1e-6
+    assert np.isnan(score)
+    target[0, 1, 0, 0], target[1, 1] = 1, UNKNOWN
+    loss, score = train.burden_loss(
+        logits, target
+    )  # one voxel of 16 is missed: 10 x 20 / 32 beside Dice, of two markers
+    assert float(loss) == pytest.approx((200 / 32 + 1 - 1 / 2) / 2, abs=1e-3)
+    assert score == pytest.approx(0.5)  # 1 / (1 + 1): the soft Dice counts one voxel more
+    logits[0, 1, 0, 0] = 20
+    assert train.burden_loss(logits, target)[1] == 1
+
+
+def test_patches_lie_within_the_slice_and_many_hold_a_marker():
+    images = torch.arange(40.0 * 50).reshape(1, 40, 50).expand(300, -1, -1)
+    targets = torch.zeros(300, 2, 40, 50)
+    targets[:, 0], targets[:, 1, 1, 48] = UNKNOWN, 1
+    cut, marked = train.patches(images, targets, (8, 12), np.random.default_rng(0))
+    assert cut.shape == (300, 8, 12)
+    assert marked.shape == (300, 2, 8, 12)
+    assert set(cut[marked[:, 1] == 1].tolist()) == {1 * 50 + 48.0}  # image and target are cut at the same place
+    assert 0.6 < float((marked[:, 1] == 1).any(-1).any(-1).float().mean()) < 0.75
+    assert len(cut[:, 0, 0].unique()) > 50
