@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("Testing/panel", "", "Testing/engine", "Testing/slicer", "WMHSegmenter", "CTLeukoaraiosis")
+FOLDERS = ("Testing/panel", "", "Testing/engine", "Testing/slicer", "WMHSegmenter", "CTLeukoaraiosis", "CSVDBurden")
 sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 
 NEEDED = (("PySide6-Essentials", "PySide6"), ("slicer-core", "slicer_core"), ("torch", "torch"))

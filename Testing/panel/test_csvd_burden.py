@@ -1,34 +1,27 @@
 """The panel and logic of CSVDBurden on the Qt double, with real nodes and a patient whose answer is known by hand."""
 
-import sys
 import textwrap
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
+from burden_patient import PLACES, add_scans, burden_of, foci
+from nodes import pieces
+from reading import cell, column, contents
+from test_burden_scene import draw
+
+from csvd.burden_result import BurdenResult
+from csvd.errors import InputError
+from csvd.image import read_image
+from csvd.result import Result
+from csvd.sequences import SEQUENCE_OF, SEQUENCES
+from csvd_slicer.burden_nodes import families, find
+from csvd_slicer.burden_scene import result_from_nodes, show
+from csvd_slicer.highlight import HIGHLIGHT
+from csvd_slicer.segments import read_mask
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing/slicer", "CSVDBurden")]
-pytest.importorskip("torch")
-
-from burden_patient import PLACES, add_scans, burden_of, foci  # noqa: E402
-from nodes import pieces  # noqa: E402
-from reading import cell, column, contents  # noqa: E402
-from test_burden_scene import draw  # noqa: E402
-
-from csvd.burden_result import BurdenResult  # noqa: E402
-from csvd.errors import Cancelled, InputError  # noqa: E402
-from csvd.image import read_image  # noqa: E402
-from csvd.result import Result  # noqa: E402
-from csvd.sequences import SEQUENCES  # noqa: E402
-from csvd_slicer.burden_nodes import families, find  # noqa: E402
-from csvd_slicer.burden_scene import result_from_nodes, show  # noqa: E402
-from csvd_slicer.highlight import HIGHLIGHT  # noqa: E402
-from csvd_slicer.segments import read_mask  # noqa: E402
-
 MODULE = ROOT / "CSVDBurden" / "CSVDBurden.py"
 CARD = (
     '{"task": "burden", "title": "Tiny burden", "network": {"architecture": "UNet"}, '
@@ -79,11 +72,6 @@ def panel(load_panel, monkeypatch):
     monkeypatch.setattr(panel.logic, "pipeline", lambda: measure)
     monkeypatch.setattr(panel.logic, "check", lambda images: f"Given: {', '.join(images)}.")
     return panel
-
-
-@pytest.fixture
-def ui(panel):
-    return panel.ui
 
 
 @pytest.fixture
@@ -211,23 +199,9 @@ def test_an_error_of_a_run_is_a_sentence_and_the_scene_is_as_it_was(panel, ui, s
     assert contents() == before
 
 
-@pytest.fixture
-def endless(panel, monkeypatch):
-    ended = threading.Event()
-
-    def compute(progress, cancelled):
-        progress(0.4, "anatomy")
-        while not cancelled():
-            time.sleep(0.001)
-        ended.set()
-        raise Cancelled("cancelled")
-
-    monkeypatch.setattr(panel.logic, "prepare", lambda *args, **settings: compute)
-    return ended
-
-
 @pytest.mark.parametrize("by", ["the button", "another T1", "removing the SWI", "closing the scene"])
-def test_a_run_can_be_cancelled_and_leaves_the_scene_as_it_was(panel, ui, scans, choose, endless, wait_until, by):
+def test_a_run_can_be_cancelled_and_leaves_the_scene_as_it_was(panel, ui, scans, choose, hold, wait_until, by):
+    ended = hold(panel.logic, "prepare", 0.4, "anatomy")
     choose(scans)
     before = contents()
     ui.applyButton.click()
@@ -239,7 +213,7 @@ def test_a_run_can_be_cancelled_and_leaves_the_scene_as_it_was(panel, ui, scans,
         "removing the SWI": lambda: slicer.mrmlScene.RemoveNode(scans["swi"]),
         "closing the scene": lambda: slicer.mrmlScene.Clear(False),
     }[by]()
-    assert endless.wait(1)
+    assert ended.wait(1)
     assert not panel.run.runner.running
     if by == "the button":
         assert ui.messageLabel.text == "Cancelled. The scene is as it was."
@@ -569,17 +543,41 @@ def test_a_model_of_another_task_is_not_offered(logic, tmp_path):
 
 
 @requires_model
-def test_the_self_test_of_the_module_walks_on_the_sample(fresh_slicer, monkeypatch):
+def test_the_self_test_walks_on_the_sample_and_the_panel_takes_its_result_up(
+    fresh_slicer, monkeypatch, load_panel, picture, tmp_path
+):
+    """Its pictures are those of the documentation: pytest -k self_test --basetemp=FOLDER Testing/panel/..."""
     from nodes import add_volume
+    from rendering import SliceView
 
-    from CSVDBurden import CSVDBurdenTest
+    from CSVDBurden import SAMPLES, CSVDBurdenTest
 
     def load(path):
         image = read_image(path)
-        return add_volume(slicer.mrmlScene, image.voxels, image.affine, Path(path).name)
+        titles = {file: f"Synthetic burden {name.upper()}" for name, file in SAMPLES.items()}
+        return add_volume(slicer.mrmlScene, image.voxels, image.affine, titles[Path(path).name])
 
     monkeypatch.delenv("CSVD_MODELS")
     monkeypatch.setattr(slicer.util, "loadVolume", load)
     case = CSVDBurdenTest("test_run_and_review")
     case.setUp()
-    case.runAndReview()
+    edited = case.runAndReview()
+
+    panel = load_panel(MODULE).panel
+    (nodes,) = families(slicer.mrmlScene)
+    for name, scan in nodes.scans.items():
+        getattr(panel.ui, f"{name}Selector").setCurrentNode(scan)
+    assert (
+        scores(panel.ui, 2)["Total SVD score (0-4)"] == str(edited.measurements["svd_score"].value).partition(" (")[0]
+    )
+    assert panel.ui.candidateTable.rowCount == len(edited.candidates)
+    panel.ui.nextButton.click()
+    picture(panel.ui.inputsCollapsible.window(), "burden_panel.png", 484)
+    for marker, found in edited.focal.items():
+        counting = [candidate for candidate in found.candidates if candidate.counts]
+        if counting:
+            panel.bring(SEQUENCE_OF[marker])
+            view = SliceView(slicer.mrmlScene, panel.view.scan, (600, 600))
+            view.look_at(counting[0].centroid_mm)
+            view.save(tmp_path / f"burden_{marker}.png")
+            view.close()

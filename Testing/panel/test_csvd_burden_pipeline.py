@@ -1,18 +1,11 @@
 """CSVDBurden with the real pipeline and a MO-UNet whose answer is known: from three scans to segments and scores."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
-
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("", "Testing/engine", "Testing/slicer")]
-pytest.importorskip("torch")
-pytest.importorskip("monai")
-
-from burden_models import (  # noqa: E402
+from burden_models import (
     FLAIR,
     LACUNE,
     LIMITS,
@@ -22,12 +15,16 @@ from burden_models import (  # noqa: E402
     scan,
     write_burden_models,
 )
-from nodes import add_transform, add_volume  # noqa: E402
-from reading import column  # noqa: E402
+from nodes import add_transform, add_volume
+from reading import column
+from tiny_models import requires_monai
 
-from csvd_slicer.burden_nodes import find  # noqa: E402
-from csvd_slicer.segments import read_mask, read_segments  # noqa: E402
-from csvd_slicer.volumes import image_from_node  # noqa: E402
+from csvd_slicer.burden_nodes import find
+from csvd_slicer.segments import read_mask, read_segments
+from csvd_slicer.volumes import image_from_node
+
+ROOT = Path(__file__).parents[2]
+pytestmark = requires_monai
 
 
 @pytest.fixture
