@@ -9,7 +9,7 @@ frequencies are choices where no source is named, as no published settings exist
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ class BurdenSettings(Settings):
     flair_mm: tuple[float, float] = (1.0, 6.0)  # slice thickness
     swi_mm: tuple[float, float] = (1.0, 3.0)
     t1_mm: tuple[float, float] = (0.8, 2.0)
+    often: dict[str, float] = field(  # mean number in a slice or, of whole patients, in a part of the head
+        default_factory=lambda: {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
+    )
     none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
 
 
@@ -141,10 +144,9 @@ class BurdenGenerator(PatientGenerator):
         rng = self.rng
         if rng.random() < self.settings.none:
             return dict.fromkeys(("microbleed", "lacune", "basal", "centrum"), 0)
-        often = {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
         return {
             name: int(rng.poisson(mean * factor * rng.exponential())) if rng.random() < 0.75 else 0
-            for name, mean in often.items()
+            for name, mean in self.settings.often.items()
         }
 
     def grow_markers(self, slab: Slab, counts: dict[str, int]) -> Markers:

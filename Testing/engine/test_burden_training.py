@@ -125,13 +125,19 @@ def test_the_sequences_of_a_patient_show_the_same_markers_each_on_its_own_grid(h
     assert both > 0.75
 
 
+def test_a_recipe_says_how_often_each_marker_is_drawn(head):
+    rare = generator(head, none=0.0, often={**dict.fromkeys(NOTHING, 0.0), "lacune": 100.0})
+    drawn = [rare.density(1.0) for _ in range(20)]
+    assert {name for counts in drawn for name, count in counts.items() if count} == {"lacune"}
+
+
 def test_a_torn_slice_lacks_about_half_of_the_whole(head):
     torn, picture = generator(head).torn_slice("t1")
     assert torch.equal(torn[torn != 0], picture[torn != 0])
     assert 0.2 < float((torn != 0).sum() / (picture != 0).sum()) < 0.8
 
 
-@pytest.mark.parametrize("name", ["burden-encoder", "burden"])
+@pytest.mark.parametrize("name", ["burden-encoder", "burden", "burden-dense"])
 def test_recipes_name_every_sequence_and_hold_heads_back(name):
     known = recipe.read_recipe(name)
     assert {turn["sequence"] for turn in known["draw"]} == set(SEQUENCES)
