@@ -92,7 +92,7 @@ def segment_leukoaraiosis(
     # Beside the ventricles leukoaraiosis is nearly as dark as they are and the anatomy network takes it for them: what
     # is not as dark as this scan's own fluid is left to the other network, and no ventricle where that finds a lesion.
     near = np.maximum(anatomy.lesion_share(grid), anatomy.share("lateral_ventricles", grid))
-    probability = resample(probability * near, grid, ct.grid)
+    probability = on_scan(probability * near, grid, head, ct)
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
@@ -116,6 +116,17 @@ def segment_leukoaraiosis(
     )
     result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
     return result
+
+
+def on_scan(probability: np.ndarray, grid: Grid, head: HeadCT, ct: Image) -> np.ndarray:
+    """``probability`` from ``grid`` on the CT's voxels; every thin slice has that of the thick one it was averaged into.
+
+    Between thick slices it would fall below any threshold above .5 too early, and volumes with it.
+    """
+    thick = head.image.grid
+    if thick.shape[thick.slice_axis] == ct.grid.shape[thick.slice_axis]:
+        return resample(probability, grid, ct.grid)
+    return resample(resample(probability, grid, thick), thick, ct.grid, order=0)
 
 
 def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
