@@ -119,7 +119,7 @@ def segment_leukoaraiosis(
 
 
 def on_scan(probability: np.ndarray, grid: Grid, head: HeadCT, ct: Image) -> np.ndarray:
-    """``probability`` from ``grid`` on the CT's voxels; every thin slice has that of the thick one it was averaged into.
+    """``probability`` from ``grid`` on the CT's voxels; a thin slice has that of the thick one it was averaged into.
 
     Between thick slices it would fall below any threshold above .5 too early, and volumes with it.
     """
