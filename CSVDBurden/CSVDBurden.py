@@ -1,19 +1,19 @@
 import importlib.util
 import sys
-import tempfile
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 # In an installed extension the packages csvd* lie beside this file; in a source checkout, one folder above.
 if importlib.util.find_spec("csvd_panel") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from csvd.sequences import TITLES
-from csvd_panel.logic import ModelLogic, registerSample, resources
+from csvd_panel import selftest
+from csvd_panel.logic import ModelLogic, registerSample
 from csvd_panel.module import SegmentationWidget
 
 SAMPLES = {name: f"synthetic_burden_{name}.nii.gz" for name in TITLES}
@@ -168,23 +168,15 @@ class CSVDBurdenLogic(ModelLogic):
         return "\n".join([" ".join(filter(None, (_("Given: {names}.").format(names=given), missing))), *doubts])
 
 
-class CSVDBurdenTest(ScriptedLoadableModuleTest):
-    """The walk of a reader on the sample, with the real networks. Whatever is missing makes the test fail."""
-
-    def setUp(self):
-        slicer.mrmlScene.Clear(False)
-
-    def test_run_and_review(self):
-        self.runAndReview()
+class CSVDBurdenTest(selftest.ReaderWalk):
+    makeLogic = CSVDBurdenLogic
 
     def runAndReview(self):
         """Returns the BurdenResult after one candidate was rejected."""
         from csvd_slicer.burden_nodes import find
         from csvd_slicer.burden_review import decide, progress, review_items
 
-        logic = CSVDBurdenLogic()
-        assert not logic.missingPackages(), f"install {', '.join(logic.missingPackages())}"
-        scans = {name: slicer.util.loadVolume(str(resources() / "SampleData" / file)) for name, file in SAMPLES.items()}
+        logic, scans = self.readyLogic(), {name: self.load(file) for name, file in SAMPLES.items()}
         result = logic.process(**scans, device="cpu", siderosis="none")
         nodes = find(scans)
         assert result.measurements["total_volume"].value > 1
@@ -197,17 +189,9 @@ class CSVDBurdenTest(ScriptedLoadableModuleTest):
         assert progress(review_items(edited))[0] == 1
         return edited
 
-    def test_save_and_reload(self):
+    def reloaded(self):
         from csvd_slicer.burden_nodes import families
         from csvd_slicer.burden_scene import result_from_nodes
 
-        edited = self.runAndReview()
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "burden.mrb")
-            assert slicer.util.saveScene(path)
-            slicer.mrmlScene.Clear(False)
-            slicer.util.loadScene(path)
-            (nodes,) = families(slicer.mrmlScene)
-            reloaded = result_from_nodes(nodes)
-        for name, measurement in edited.measurements.items():
-            assert reloaded.measurements[name].value == measurement.value, name
+        (nodes,) = families(slicer.mrmlScene)
+        return result_from_nodes(nodes)

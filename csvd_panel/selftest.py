@@ -10,7 +10,10 @@ from csvd_panel.logic import resources
 
 
 class ReaderWalk(ScriptedLoadableModuleTest):
-    """A module gives its logic and the name of its sample. Whatever is missing makes the test fail."""
+    """A module gives its logic and the name of its sample. Whatever is missing makes the test fail.
+
+    One that runs on several scans has `runAndReview` and `reloaded` of its own.
+    """
 
     makeLogic, sample = None, ""
 
@@ -20,14 +23,21 @@ class ReaderWalk(ScriptedLoadableModuleTest):
     def test_run_and_review(self):
         self.runAndReview()
 
+    def readyLogic(self):
+        logic = self.makeLogic()
+        assert not logic.missingPackages(), f"install {', '.join(logic.missingPackages())}"
+        return logic
+
+    @staticmethod
+    def load(sample):
+        return slicer.util.loadVolume(str(resources() / "SampleData" / sample))
+
     def runAndReview(self):
         """Returns the Result after one lesion was deleted."""
         from csvd_slicer.review import decide, progress, review_items
         from csvd_slicer.scene import update
 
-        logic = self.makeLogic()
-        assert not logic.missingPackages(), f"install {', '.join(logic.missingPackages())}"
-        scan = slicer.util.loadVolume(str(resources() / "SampleData" / self.sample))
+        logic, scan = self.readyLogic(), self.load(self.sample)
         result = logic.process(scan, device="cpu", show=False)
         nodes = logic.show(result, scan)
         assert result.measurements["total_volume"].value > 1
@@ -45,15 +55,19 @@ class ReaderWalk(ScriptedLoadableModuleTest):
         return edited
 
     def test_save_and_reload(self):
-        from csvd_slicer.scene import families, result_from_nodes
-
         edited = self.runAndReview()
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "review.mrb")
             assert slicer.util.saveScene(path)
             slicer.mrmlScene.Clear(False)
             slicer.util.loadScene(path)
-            (nodes,) = families(slicer.mrmlScene)
-            reloaded = result_from_nodes(nodes)
+            reloaded = self.reloaded()
         for name, measurement in edited.measurements.items():
             assert reloaded.measurements[name].value == measurement.value, name
+
+    def reloaded(self):
+        """The Result of the only nodes in the scene."""
+        from csvd_slicer.scene import families, result_from_nodes
+
+        (nodes,) = families(slicer.mrmlScene)
+        return result_from_nodes(nodes)
