@@ -94,6 +94,11 @@ class Bundle:
         return self.card["preprocessing"].get("slice_mm")
 
     @property
+    def slices(self) -> int:
+        """How many neighbouring slices the networks see at once (``inference.Predictor``)."""
+        return self.card["network"].get("in_channels", 1)
+
+    @property
     def skull_strip(self) -> bool:
         return self.card["preprocessing"].get("skull_strip", True)
 

@@ -121,6 +121,9 @@ class Predictor:
         ``auto``, ``cpu``, ``cuda`` or ``mps``; ``mirror`` also predicts every slice left-right mirrored.
     precision
         ``auto`` (narrow where the mask does not change) or ``full``.
+    slices
+        How many the networks see at once, as channels: that in the middle, which is predicted, and its neighbours. At
+        either end of the stack the last slice stands for those beyond.
     """
 
     def __init__(
@@ -131,8 +134,10 @@ class Predictor:
         mirror: bool = False,
         precision: str = "auto",
         independent: bool = False,
+        slices: int = 1,
     ):
         self.canvas, self.mirror, self.precision, self.independent = canvas, mirror, precision, independent
+        self.slices = slices
         self.stride = members[0].STRIDE
         self.warnings: list[str] = []
         self.members = [fold_batch_norm(m).to(memory_format=torch.channels_last) for m in members]
@@ -180,8 +185,10 @@ class Predictor:
         done = 0
         while done < filled.size:
             slices = filled[done : done + self.batch]
-            images = np.full((len(slices), 1, *(w.stop - w.start for w in window)), background, np.float32)
-            images[(slice(None), 0, *place)] = stack[(*inner, slices)].transpose(2, 0, 1)
+            images = np.full((len(slices), self.slices, *(w.stop - w.start for w in window)), background, np.float32)
+            for channel in range(self.slices):
+                near = (slices + channel - self.slices // 2).clip(0, stack.shape[2] - 1)
+                images[(slice(None), channel, *place)] = stack[(*inner, near)].transpose(2, 0, 1)
             try:
                 probability = self.vote(torch.from_numpy(images), cancelled)
             except RuntimeError as error:
@@ -195,7 +202,7 @@ class Predictor:
 
     @torch.inference_mode()
     def vote(self, images: torch.Tensor, cancelled: Callable[[], bool] | None = None) -> np.ndarray:
-        """Mean probability of the members, (B, 1, r, a) -> (B, C, r, a)."""
+        """Mean probability of the members, (B, slices, r, a) -> (B, C, r, a)."""
         images = images.to(self.device).contiguous(memory_format=torch.channels_last)
         views = [images, images.flip(2)] if self.mirror else [images]
         total = None

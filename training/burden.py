@@ -9,6 +9,7 @@ frequencies are choices where no source is named, as no published settings exist
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -53,6 +54,7 @@ class BurdenSettings(Settings):
         default_factory=lambda: {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
     )
     none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
+    slices: int = 1  # that a network sees at once: the one in the middle, and as many neighbours to either side
 
 
 @dataclass(frozen=True)
@@ -92,35 +94,38 @@ class BurdenGenerator(PatientGenerator):
     # Draws
 
     def slice_of(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A slice of ``flair``, ``swi`` or ``t1`` as ``brain_only`` leaves it, (R, A), and its markers, (M, R, A).
+        """Slices of ``flair``, ``swi`` or ``t1`` as ``brain_only`` leaves them, (S, R, A), and markers, (M, R, A).
 
-        Markers that this sequence does not show are ``UNKNOWN``.
+        The markers are those of the slice in the middle; what this sequence does not show is ``UNKNOWN``.
         """
         while True:
             settings = replace(self.settings, thickness_mm=getattr(self.settings, f"{sequence}_mm"), thin=0.0)
             self.settings, kept = settings, self.settings
-            slab = self.lay_slab(self.is_inside, self.heads)
+            slab = self.lay_slab(self.is_inside, self.heads, kept.slices)
             self.settings = kept
-            brain = slab.mean(self.is_brain[slab.tissue])
-            if (brain > 0.5).sum() * kept.pixel_mm**2 >= 800:
+            brains = by_slice(slab, self.is_brain[slab.tissue], kept.slices)
+            middle = kept.slices // 2
+            if (brains[middle] > 0.5).sum() * kept.pixel_mm**2 >= 800:
                 break
-        markers = self.grow_markers(slab, self.density(1.0))
-        image = self.acquire(slab.mean(self.signal_of(sequence)(slab, markers)))
-        targets = torch.full((len(MARKERS), *image.shape), UNKNOWN, device=self.device)
+        markers = self.grow_markers(slab, self.density(kept.slices))
+        planes = self.acquired(by_slice(slab, self.signal_of(sequence)(slab, markers), kept.slices))
+        targets = torch.full((len(MARKERS), *brains[middle].shape), UNKNOWN, device=self.device)
         for name in SEQUENCES[sequence]:
             least = kept.target_fraction if name == "wmh" else OUTLINE
-            targets[MARKERS.index(name)] = (slab.mean(getattr(markers, name)) > least).float()
-        return self.brain_only(image, brain), targets
+            targets[MARKERS.index(name)] = (by_slice(slab, getattr(markers, name), kept.slices)[middle] > least).float()
+        level = planes[middle][brains[middle] > 0.5].median()
+        pairs = self.alike(zip(planes, brains, strict=True))
+        return torch.stack([self.brain_only(plane, brain, level) for plane, brain in pairs]), targets
 
     def torn_slice(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A slice with holes and its whole, two (R, A): an encoder that can mend it has learned what heads look like.
+        """Slices with holes, (S, R, A), and the middle one whole, (R, A), to mend: so an encoder learns heads.
 
         Half of all squares of 16 pixels are blank, as in masked auto-encoders (He et al., CVPR 2022), which blank more.
         """
         whole, _ = self.slice_of(sequence)
-        squares = torch.from_numpy(self.rng.random((1, 1, *(n // 16 for n in whole.shape))) < 0.5).float()
-        holes = F.interpolate(squares.to(self.device), size=whole.shape, mode="nearest")[0, 0]
-        return whole * (1 - holes), whole
+        squares = torch.from_numpy(self.rng.random((1, 1, *(n // 16 for n in whole.shape[1:]))) < 0.5).float()
+        holes = F.interpolate(squares.to(self.device), size=whole.shape[1:], mode="nearest")[0, 0]
+        return whole * (1 - holes), whole[len(whole) // 2]
 
     def patient_scans(self, head: Head, stacks: dict[str, Stack], density: float = 4.0) -> dict[str, Sequence3D]:
         """FLAIR, T1 and SWI of one patient, each with its own slices, and lain down anew for each but the first.
@@ -293,8 +298,8 @@ class BurdenGenerator(PatientGenerator):
             (u(0.3, 1.0), u(5, 9), self.is_brain[tissue]),
             (u(0.6, 1.6), u(7, 12), fluid + (tissue == CODE["cortex"])),
         ):
-            for _ in range(int(rng.integers(0, 4))):
-                image = image * (1 - self.veins(slab, radius, length) * home.clamp(max=1) * u(0.3, 0.9))
+            for _ in range(int(rng.integers(1, 5))):
+                image = image * (1 - self.veins(slab, radius, length) * home.clamp(max=1) * u(0.3, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
@@ -313,18 +318,27 @@ class BurdenGenerator(PatientGenerator):
         image = image * (1 + u(0, 0.3) * halo[slab.keep] * (1 - markers.microbleed))  # the lobe beside a dipole
         return (image * (1 - markers.microbleed * u(0.5, 0.95))).clamp(min=0)
 
+    # Several slices
+
+    def alike(self, items: Iterable) -> Iterator:
+        """The items, before each of which the same random numbers start anew: one scanner, one mask for all slices."""
+        seed = int(self.rng.integers(2**31))
+        for item in items:
+            self.rng = np.random.default_rng(seed)
+            yield item
+
+    def acquired(self, planes: torch.Tensor) -> list[torch.Tensor]:
+        """(S, R, A) as one scanner acquires them; the noise itself goes on from slice to slice."""
+        return [self.acquire(plane) for plane in self.alike(planes)]
+
     # Whole scans
 
     def as_scan(self, sequence: str, slab: Slab, stack: Stack, markers: Markers) -> Sequence3D:
         kept, self.settings = self.settings, replace(self.settings, pixel_mm=stack.pixel_mm)
-        signal = self.signal_of(sequence)(slab, markers)
-        scanner = int(self.rng.integers(2**31))
-        slices = []
-        for plane in by_slice(slab, signal, stack.shape[2]):
-            self.rng = np.random.default_rng(scanner)  # one scanner for all slices; the noise itself goes on
-            slices.append(self.acquire(plane).cpu().numpy())
+        signal = by_slice(slab, self.signal_of(sequence)(slab, markers), stack.shape[2])
+        slices = torch.stack(self.acquired(signal), 2).cpu().numpy()
         self.settings = kept
-        voxels = np.rint(np.stack(slices, 2) * 300).clip(0, 32767).astype(np.int16)
+        voxels = np.rint(slices * 300).clip(0, 32767).astype(np.int16)
         shares = {name: getattr(markers, name) for name in MARKERS} | {"brain": self.is_brain[slab.tissue]}
         masks = {
             name: Image(by_slice(slab, values, stack.shape[2]).permute(1, 2, 0).cpu().numpy() > OUTLINE, stack.affine)

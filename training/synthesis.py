@@ -223,15 +223,18 @@ class Generator:
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
 
-    def lay_slab(self, wanted: torch.Tensor, heads: Sequence[Head]) -> Slab:
-        """Lay a slab through one of ``heads`` and keep the points whose tissue is ``wanted`` (one flag per code)."""
+    def lay_slab(self, wanted: torch.Tensor, heads: Sequence[Head], slices: int = 1) -> Slab:
+        """Lay a slab through one of ``heads`` and keep the points whose tissue is ``wanted`` (one flag per code).
+
+        It is one slice, or several that touch, each of as many planes (``sample.by_slice``).
+        """
         s, rng = self.settings, self.rng
         head = heads[rng.integers(len(heads))]
         thickness = 1.0 if rng.random() < s.thin else self.uniform(*s.thickness_mm)
         if head.image is not None:  # its slices are thick already
             thickness = max(1.0, thickness / 2)
-        planes = int(np.clip(round(thickness), 1, MAX_SUBSLICES))
-        depths_mm = (np.arange(planes) - (planes - 1) / 2) * (thickness / planes)
+        planes = int(np.clip(round(thickness), 1, MAX_SUBSLICES)) * slices
+        depths_mm = (np.arange(planes) - (planes - 1) / 2) * (thickness * slices / planes)
         low, high = head.brain_box[2]
         if rng.random() < s.low_slices:
             height = self.uniform(low - 4, high + 2)
@@ -522,10 +525,13 @@ class Generator:
             real, imaginary = (blur(n, length) * (3.3 * length) for n in (real, imaginary))
         return torch.sqrt((image + real) ** 2 + imaginary**2)
 
-    def brain_only(self, image: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
-        """The network's view: divided by the brain median, a random gamma, zero outside an imperfect brain mask."""
-        median = image[brain > 0.5].median().clamp(min=1e-3)
-        image = (image / median).clamp(0, 4) ** np.exp(self.rng.normal(0, 0.18))
+    def brain_only(self, image: torch.Tensor, brain: torch.Tensor, level: torch.Tensor | None = None) -> torch.Tensor:
+        """The network's view: divided by the brain median, a random gamma, zero outside an imperfect brain mask.
+
+        ``level`` is the median to take, if it is not that of this slice.
+        """
+        level = image[brain > 0.5].median() if level is None else level
+        image = (image / level.clamp(min=1e-3)).clamp(0, 4) ** np.exp(self.rng.normal(0, 0.18))
         image = image * np.exp(self.rng.normal(0, 0.04))
         if self.rng.random() < 0.25:  # scalp, meninges or orbit that an imperfect mask lets in
             scalp = torch.from_numpy(self.rng.standard_normal((1, 1, 12, 14)).astype(np.float32)).to(self.device)

@@ -156,16 +156,19 @@ def forward(network: torch.nn.Module, images: torch.Tensor, targets: torch.Tenso
 
 
 def patches(
-    images: torch.Tensor, targets: torch.Tensor, shape: Sequence[int], rng: np.random.Generator
+    images: torch.Tensor, targets: torch.Tensor, shape: Sequence[int], rng: np.random.Generator, each: int = 1
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A patch of every slice, many around a voxel of a marker: (B, R, A), (B, M, R, A) -> (B, r, a), (B, M, r, a)."""
+    """``each`` patches of every picture, many around a voxel of a marker.
+
+    (B, S, R, A) and (B, M, R, A) -> (B * each, S, r, a) and (B * each, M, r, a).
+    """
     cut = []
-    for image, target in zip(images, targets, strict=True):
+    for image, target in each * list(zip(images, targets, strict=True)):
         marked = (target == 1).any(0).nonzero()
-        middle = [int(rng.integers(n)) for n in image.shape]
+        middle = [int(rng.integers(n)) for n in image.shape[1:]]
         if len(marked) and rng.random() < ON_MARKER:
             middle = marked[rng.integers(len(marked))].tolist()
-        r, a = (min(max(m - n // 2, 0), full - n) for m, n, full in zip(middle, shape, image.shape, strict=True))
+        r, a = (min(max(m - n // 2, 0), full - n) for m, n, full in zip(middle, shape, image.shape[1:], strict=True))
         where = (..., slice(r, r + shape[0]), slice(a, a + shape[1]))
         cut.append((image[where], target[where]))
     return tuple(map(torch.stack, zip(*cut, strict=True)))
@@ -196,6 +199,15 @@ def draw_curve(log: Path) -> None:
     plt.close(figure)
 
 
+def seeing(kernel: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """A kernel for one slice as one for several, of which it sees that in the middle; others as they are."""
+    if kernel.shape == wanted.shape:
+        return kernel
+    several = torch.zeros_like(wanted)
+    several[:, wanted.shape[1] // 2] = kernel[:, 0]
+    return several
+
+
 def train(recipe: dict, data: Path, device: torch.device) -> Path:
     draw, loss_of = TASKS[recipe["task"]]
     turns = recipe.get("draw", [{}])
@@ -208,9 +220,12 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     if "start" in recipe:
         start = load_file(HERE / "runs" / recipe["start"] / "weights.safetensors")
         own, parts = network.state_dict(), tuple(recipe.get("start_parts", ("",)))  # a U-Net has no gates
-        network.load_state_dict(own | {name: start[name] for name in own if name.startswith(parts)})
+        network.load_state_dict(own | {name: seeing(start[name], own[name]) for name in own if name.startswith(parts)})
     average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
+    for name, parameter in network.named_parameters():  # what stays byte for byte costs a repository nothing
+        parameter.requires_grad_(not name.startswith(tuple(recipe.get("fixed", ()))))
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=recipe["learning_rate"], weight_decay=1e-4)
     first, checkpoint = 0, run / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -226,10 +241,10 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     for step in range(first, steps):
         drawn = (draw(generator, **turns[n % len(turns)]) for n in range(batch))  # every batch has every sequence
         images, targets = map(torch.stack, zip(*drawn, strict=True))
-        images = prepare(images)
+        images = prepare(images if images.ndim == 4 else images[:, None])
         if "patch" in recipe:
-            images, targets = patches(images, targets, recipe["patch"], generator.rng)
-        images = images[:, None].contiguous(memory_format=layout)
+            images, targets = patches(images, targets, recipe["patch"], generator.rng, recipe.get("patches", 1))
+        images = images.contiguous(memory_format=layout)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
         with torch.autocast(device.type, torch.bfloat16):

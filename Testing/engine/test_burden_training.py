@@ -55,11 +55,60 @@ def test_a_slice_has_targets_of_its_own_sequence_only(head):
     draws = generator(head, none=0.0)
     for sequence, shown in SEQUENCES.items():
         image, targets = draws.slice_of(sequence)
-        assert image.shape == SMALL["shape"]
+        assert image.shape == (1, *SMALL["shape"])
         assert targets.shape == (len(MARKERS), *SMALL["shape"])
         for marker, target in zip(MARKERS, targets, strict=True):
             wanted = {0.0, 1.0} if marker in shown else {UNKNOWN}
             assert set(target.unique().tolist()) <= wanted
+
+
+def test_neighbouring_slices_are_of_one_head_and_one_scanner(head):
+    draws = generator(head, none=1.0, slices=3, swi_mm=(3.0, 3.0), t1_mm=(1.0, 1.0))
+    for sequence in ("t1", "swi"):
+        planes, targets = draws.slice_of(sequence)
+        assert planes.shape == (3, *SMALL["shape"])
+        assert targets.shape == (len(MARKERS), *SMALL["shape"])
+        inside = (planes > 0).all(0)
+        below, middle, above = (plane[inside] for plane in planes)
+        assert np.corrcoef(below, middle)[0, 1] > 0.2
+        assert np.corrcoef(above, middle)[0, 1] > 0.2
+        assert not torch.equal(below, middle)
+        assert middle.median() == pytest.approx(1.0, abs=0.25)  # all are scaled by the brain of the one in the middle
+
+
+def test_the_markers_are_those_of_the_slice_in_the_middle(head):
+    draws = generator(head, none=0.0, slices=3, swi_mm=(2.0, 2.0))
+    for first, seen in ((0, False), (2, True), (4, False)):
+        draws.grow_microbleeds = lambda slab, count, first=first: layer(slab, first)
+        _, targets = draws.slice_of("swi")
+        assert (targets[MARKERS.index("microbleed")] > 0).any() == seen
+
+
+def layer(slab, first):
+    """1 in two of the six planes of three slices of 2 mm."""
+    planes = torch.zeros(slab.keep.shape)
+    planes[first : first + 2] = 1
+    return planes[slab.keep]
+
+
+def test_patches_take_the_same_place_of_every_slice_and_of_the_targets():
+    images = torch.arange(2 * 3 * 8 * 10).reshape(2, 3, 8, 10).float()
+    targets = images[:, 1:2]
+    cut, marks = train.patches(images, targets, (4, 6), np.random.default_rng(0), each=3)
+    assert cut.shape == (6, 3, 4, 6)
+    assert marks.shape == (6, 1, 4, 6)
+    assert torch.equal(cut[:, 1:2], marks)
+    assert torch.equal(cut[:, 2] - cut[:, 1], torch.full((6, 4, 6), 80.0))
+    assert len({float(patch[0, 0, 0]) for patch in cut}) > 3
+
+
+def test_a_kernel_for_one_slice_sees_the_middle_one_of_three():
+    kernel, wanted = torch.randn(4, 1, 3, 3), torch.empty(4, 3, 3, 3)
+    images = torch.randn(2, 3, 8, 8)
+    wide = train.seeing(kernel, wanted)
+    ours, theirs = (torch.conv2d(x, k) for x, k in ((images, wide), (images[:, 1:2], kernel)))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert train.seeing(kernel, kernel + 1) is kernel
 
 
 def test_microbleeds_are_round_and_of_2_to_10_mm(head):
@@ -132,12 +181,12 @@ def test_a_recipe_says_how_often_each_marker_is_drawn(head):
 
 
 def test_a_torn_slice_lacks_about_half_of_the_whole(head):
-    torn, picture = generator(head).torn_slice("t1")
+    (torn,), picture = generator(head).torn_slice("t1")
     assert torch.equal(torn[torn != 0], picture[torn != 0])
     assert 0.2 < float((torn != 0).sum() / (picture != 0).sum()) < 0.8
 
 
-@pytest.mark.parametrize("name", ["burden-encoder", "burden", "burden-dense"])
+@pytest.mark.parametrize("name", ["burden-encoder", "burden", "burden-dense", "burden-slices"])
 def test_recipes_name_every_sequence_and_hold_heads_back(name):
     known = recipe.read_recipe(name)
     assert {turn["sequence"] for turn in known["draw"]} == set(SEQUENCES)
@@ -178,12 +227,12 @@ def test_a_marker_that_is_nowhere_in_a_batch_asks_for_no_dice():
 
 
 def test_patches_lie_within_the_slice_and_many_hold_a_marker():
-    images = torch.arange(40.0 * 50).reshape(1, 40, 50).expand(300, -1, -1)
+    images = torch.arange(40.0 * 50).reshape(1, 1, 40, 50).expand(300, -1, -1, -1)
     targets = torch.zeros(300, 2, 40, 50)
     targets[:, 0], targets[:, 1, 1, 48] = UNKNOWN, 1
     cut, marked = train.patches(images, targets, (8, 12), np.random.default_rng(0))
-    assert cut.shape == (300, 8, 12)
+    assert cut.shape == (300, 1, 8, 12)
     assert marked.shape == (300, 2, 8, 12)
-    assert set(cut[marked[:, 1] == 1].tolist()) == {1 * 50 + 48.0}  # image and target are cut at the same place
+    assert set(cut[:, 0][marked[:, 1] == 1].tolist()) == {1 * 50 + 48.0}  # image and target are cut at the same place
     assert 0.6 < float((marked[:, 1] == 1).any(-1).any(-1).float().mean()) < 0.75
-    assert len(cut[:, 0, 0].unique()) > 50
+    assert len(cut[:, 0, 0, 0].unique()) > 50

@@ -95,6 +95,16 @@ def test_empty_slices_are_not_shown_and_stay_at_zero():
     assert np.flatnonzero(probability.any(axis=(0, 1))).tolist() == [2, 5]
 
 
+def test_neighbouring_slices_are_channels_and_the_last_slice_stands_for_those_beyond_it():
+    shown = []
+    network = Known(lambda images: shown.append(images.clone()) or images[:, 1:2])
+    stack = stack_with([0, 1, 5], shape=(16, 24, 6), box=(slice(16), slice(24)))
+    probability = predictor(network, slices=3)(stack, EMPTY)
+    for row, near in zip(shown[0], ((0, 0, 1), (0, 1, 2), (4, 5, 5)), strict=True):
+        assert np.array_equal(row.numpy(), stack[..., near].transpose(2, 0, 1))
+    assert np.abs(probability[..., 5] - sigmoid(stack[..., 5])).max() < 1e-6
+
+
 def test_what_was_cropped_comes_back_to_its_own_place():
     stack = stack_with([0, 3, 8])
     probability = predictor(Known())(stack, EMPTY)

@@ -96,7 +96,7 @@ class MOUNet(nn.Module):
     Parameters
     ----------
     in_channels
-        Input sequences per picture; one in MO-UNet.
+        Neighbouring slices of one sequence that are seen at once; one in MO-UNet.
     markers
         How many decoders there are.
     channels

@@ -107,7 +107,12 @@ def measure_burden(
         ends = (ANATOMY_WORK + (1 - ANATOMY_WORK) * n / len(given) for n in (number, number + 1))
         decoders = [bundle.card["labels"].index(marker) for marker in markers]
         predictor = Predictor(
-            [Routed(network, decoders) for network in networks], bundle.canvas, device, mirror, independent=True
+            [Routed(network, decoders) for network in networks],
+            bundle.canvas,
+            device,
+            mirror,
+            independent=True,
+            slices=bundle.slices,
         )
         grid = axial_grid(image.grid, bundle.in_plane_mm)
         head, brain = relative_slices(image, anatomy, grid)
