@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from csvd.errors import CsvdError
+from csvd_panel.display import show_behind
 from csvd_panel.edit import EditSection, edit_events
 from csvd_panel.run import RunSection
 
@@ -37,6 +38,12 @@ class BasePanel(VTKObservationMixin):
         for model, card in logic.models().items():
             ui.modelComboBox.addItem(card["title"], model)
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_model)
+        ui.thresholdSlider.connect("valueChanged(double)", self._on_slider)
+
+    @property
+    def view(self):
+        """What is edited, with its `scan` and `segmentation`; of one scan, all nodes that are shown."""
+        return self.nodes
 
     @staticmethod
     def _pause(parent, slot):
@@ -87,7 +94,11 @@ class BasePanel(VTKObservationMixin):
             model = self.parameters.model
             self.ui.modelComboBox.setCurrentIndex(self.ui.modelComboBox.findData(model))
             self.run.show_missing()
-        self._follow_parameters(changed)
+        if "settings" in changed:
+            self.ui.thresholdSlider.value = self.parameters.threshold
+            self._settings_timer.start()
+        if "display" in changed:
+            self._draw()
         if "scan" in changed:
             if before:
                 self.run.cancel("")
@@ -95,12 +106,15 @@ class BasePanel(VTKObservationMixin):
             self._choose_scan()
 
     def _watched(self):
-        """What to follow of the parameters, by name; `scan` is what is to be run on, `model` with what."""
+        """What to follow of the parameters, by name.
+
+        `scan` is what is to be run on, `model` with what, `settings` what a result follows, `display` how it is drawn.
+        """
         raise NotImplementedError
 
-    def _follow_parameters(self, changed):
-        """Some of `_watched` changed."""
-        raise NotImplementedError
+    def _on_slider(self, value):
+        if self.parameters is not None and abs(value - self.parameters.threshold) > 1e-6:
+            self.parameters.threshold = value
 
     def _on_model(self, index):
         model = self.ui.modelComboBox.itemData(index) if index >= 0 else None
@@ -111,6 +125,16 @@ class BasePanel(VTKObservationMixin):
         self.parameters.model = model
 
     def _choose_scan(self):
+        self._let_go()
+        self.run.forget_check()
+        if self._nothing_chosen():
+            return
+        try:
+            self._take_up()
+        except CsvdError as error:
+            self.run.refuse(str(error))
+
+    def _take_up(self):
         """Check what was chosen, and show what the scene holds of it."""
         raise NotImplementedError
 
@@ -134,7 +158,27 @@ class BasePanel(VTKObservationMixin):
         """The computation to run, or None when the user thought better of it."""
         raise NotImplementedError
 
+    def _prepare(self, scans, **settings):
+        """The computation of a run on `scans`; from here on nothing is painted, and no setting changes a result."""
+        p = self.parameters
+        self._settings_timer.stop()
+        self.edit.stop_painting()
+        return self.logic.prepare(
+            scans, model=p.model, pv_distance_mm=p.pvDistance, pv_rule=p.pvRule.value, device=p.device,
+            mirror=p.mirror, **settings,
+        )  # fmt: skip
+
     def _show_run(self, result):
+        self._writing = True
+        try:
+            nodes = self._put(result)
+        finally:
+            self._writing = False
+        self._take(nodes, result)
+        show_behind(self.view.scan)
+
+    def _put(self, result):
+        """Put the result of a run into the scene; returns its nodes."""
         raise NotImplementedError
 
     # What is shown
@@ -162,7 +206,7 @@ class BasePanel(VTKObservationMixin):
         raise NotImplementedError
 
     def _open_editor(self):
-        raise NotImplementedError
+        self.edit.show(self.view)
 
     def _let_go(self):
         """Forget the nodes on show; they stay in the scene."""
@@ -180,7 +224,14 @@ class BasePanel(VTKObservationMixin):
                     self.removeObserver(segmentation.GetSegmentation(), event, self._on_segments)
 
     def _refresh(self):
-        """Show `result` in the sections."""
+        """Show `result`; a panel writes its own sections first, as one that grows once shown is laid out too small."""
+        self.review.show(self.nodes, self.result)
+        for section in (self.ui.resultsCollapsible, self.ui.reviewCollapsible, self.ui.editCollapsible):
+            section.visible = self.result is not None
+        self._draw()
+
+    def _draw(self):
+        """Segments and maps as the parameters say."""
         raise NotImplementedError
 
     # Edits and settings
@@ -197,7 +248,7 @@ class BasePanel(VTKObservationMixin):
 
     def _save_state(self):
         """What saves the segments for Undo, as the functions of `_change` take it."""
-        return self.edit.save_state(self.nodes)
+        return self.edit.save_state(self.view)
 
     def _change(self, change):
         """Change what is shown and show the Result of it; False, with a sentence in the panel, where that cannot be."""

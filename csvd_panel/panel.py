@@ -2,9 +2,8 @@
 
 from slicer.i18n import tr as _
 
-from csvd.errors import CsvdError
 from csvd_panel.base import BasePanel
-from csvd_panel.display import Display, show_behind
+from csvd_panel.display import Display
 from csvd_panel.parameters import ZoneRule
 from csvd_panel.results import ResultsView
 from csvd_panel.review import ReviewSection
@@ -25,7 +24,6 @@ class Panel(BasePanel):
         self.results = ResultsView(ui, self.marker)
         self.review = ReviewSection(ui, self.marker, parent, self._change)
         self.display = Display()
-        ui.thresholdSlider.connect("valueChanged(double)", self._on_slider)
 
     @property
     def scan(self):
@@ -51,36 +49,17 @@ class Panel(BasePanel):
             "display": (p.displayMode, p.opacity, p.showUncertainty),
         }
 
-    def _follow_parameters(self, changed):
-        if "settings" in changed:
-            self.ui.thresholdSlider.value = self.parameters.threshold
-            self._settings_timer.start()
-        if "display" in changed:
-            self.display.apply(self.parameters, self.nodes)
-
-    def _on_slider(self, value):
-        if self.parameters is not None and abs(value - self.parameters.threshold) > 1e-6:
-            self.parameters.threshold = value
-
     def _choose_model(self, model):
         """A model brings its own threshold; a result that is shown keeps the one it has."""
         super()._choose_model(model)
         if self.result is None:
             self.parameters.threshold = self.logic.models()[model].get("threshold", 0.5)
 
-    def _choose_scan(self):
-        """Check the chosen volume, and show what the scene holds of it."""
-        self._let_go()
-        self.run.forget_check()
-        if self.scan is None:
-            return
-        try:
-            self.run.check(image_from_node(self.scan, slanted=self.marker.slanted))
-            nodes = find(self.scan, self.marker)
-            if nodes is not None:
-                self._take(nodes, result_from_nodes(nodes))
-        except CsvdError as error:
-            self.run.refuse(str(error))
+    def _take_up(self):
+        self.run.check(image_from_node(self.scan, slanted=self.marker.slanted))
+        nodes = find(self.scan, self.marker)
+        if nodes is not None:
+            self._take(nodes, result_from_nodes(nodes))
 
     # A run
 
@@ -88,7 +67,7 @@ class Panel(BasePanel):
         return "" if self.scan is not None else _("Choose a {image} volume first").format(image=self.marker.image)
 
     def _start_run(self):
-        p, nodes = self.parameters, find(self.scan, self.marker)
+        nodes = find(self.scan, self.marker)
         if nodes is not None and (edited_by_reader(nodes) or decided_by_reader(nodes)):
             question = _(
                 "The segments of {name} were edited or reviewed. A new run replaces them: edits and decisions are "
@@ -96,26 +75,10 @@ class Panel(BasePanel):
             )
             if not self._agree(question.format(name=self.scan.GetName())):
                 return None
-        self._settings_timer.stop()
-        self.edit.stop_painting()
-        return self.logic.prepare(
-            self.scan,
-            model=p.model,
-            threshold=p.threshold,
-            pv_distance_mm=p.pvDistance,
-            pv_rule=p.pvRule.value,
-            device=p.device,
-            mirror=p.mirror,
-        )
+        return self._prepare(self.scan, threshold=self.parameters.threshold)
 
-    def _show_run(self, result):
-        self._writing = True
-        try:
-            nodes = self.logic.show(result, self.scan, save_state=self.edit.save_state(self.nodes))
-        finally:
-            self._writing = False
-        self._take(nodes, result)
-        show_behind(nodes.scan)
+    def _put(self, result):
+        return self.logic.show(result, self.scan, save_state=self._save_state())
 
     # What is shown
 
@@ -127,17 +90,12 @@ class Panel(BasePanel):
         p.threshold, p.pvDistance = settings["threshold"], settings["pv_distance_mm"]
         p.pvRule = ZoneRule(settings["pv_rule"])
 
-    def _open_editor(self):
-        self.edit.show(self.nodes)
-
     def _refresh(self):
-        shown = self.result is not None
-        # Filled before they are shown: a section that grows afterwards is laid out too small.
         self.results.write(self.result)
-        self.review.show(self.nodes, self.result)
-        for section in (self.ui.resultsCollapsible, self.ui.reviewCollapsible, self.ui.editCollapsible):
-            section.visible = shown
-        self.ui.show3DButton.setSegmentationNode(self.nodes.segmentation if shown else None)
+        self.ui.show3DButton.setSegmentationNode(self.nodes.segmentation if self.nodes is not None else None)
+        super()._refresh()
+
+    def _draw(self):
         self.display.apply(self.parameters, self.nodes)
 
     # Edits and settings

@@ -37,7 +37,6 @@ class BurdenPanel(BasePanel):
         self.review = CandidatesSection(ui, parent, self._change, self.bring)
         # Every marker has a threshold of its own, which is chosen beside the results.
         ui.thresholdSpinBox.visible = ui.thresholdSpinBoxLabel.visible = False
-        ui.thresholdSlider.connect("valueChanged(double)", self._on_slider)
         ui.markerComboBox.connect("currentIndexChanged(int)", self._on_marker)
         ui.shownComboBox.connect("currentIndexChanged(int)", self._on_shown)
         ui.plotButton.connect("clicked()", self._on_plot)
@@ -51,7 +50,6 @@ class BurdenPanel(BasePanel):
 
     @property
     def view(self):
-        """What is shown and edited of the result."""
         return View(self.nodes.scans[self._shown], self.nodes.segmentations[self._shown])
 
     def on_node_removed(self, node):
@@ -75,17 +73,6 @@ class BurdenPanel(BasePanel):
             "display": (p.displayMode, p.opacity),
         }
 
-    def _follow_parameters(self, changed):
-        if "settings" in changed:
-            self.ui.thresholdSlider.value = self.parameters.threshold
-            self._settings_timer.start()
-        if "display" in changed:
-            self._draw()
-
-    def _on_slider(self, value):
-        if self.parameters is not None and abs(value - self.parameters.threshold) > 1e-6:
-            self.parameters.threshold = value
-
     def _on_marker(self, index):
         """Another marker brings its own threshold."""
         marker = self.ui.markerComboBox.itemData(index) if index >= 0 else None
@@ -93,19 +80,12 @@ class BurdenPanel(BasePanel):
             self.parameters.marker = marker
             self.parameters.threshold = self.result.settings["threshold"][marker]
 
-    def _choose_scan(self):
-        self._let_go()
-        self.run.forget_check()
+    def _take_up(self):
         scans = self.scans
-        if not scans:
-            return
-        try:
-            self.run.check({name: image_from_node(scan) for name, scan in scans.items()})
-            nodes = find(scans)
-            if nodes is not None:
-                self._take(nodes, result_from_nodes(nodes))
-        except CsvdError as error:
-            self.run.refuse(str(error))
+        self.run.check({name: image_from_node(scan) for name, scan in scans.items()})
+        nodes = find(scans)
+        if nodes is not None:
+            self._take(nodes, result_from_nodes(nodes))
 
     # A run
 
@@ -123,28 +103,15 @@ class BurdenPanel(BasePanel):
             )
             if (has_edits(known) if known else edited_by_reader(nodes)) and not self._agree(question):
                 return None
-        self._settings_timer.stop()
-        self.edit.stop_painting()
-        return self.logic.prepare(
+        return self._prepare(
             scans,
-            model=p.model,
             reference=self.scores.reference,
             siderosis=p.siderosis.value or None,
             pvs_threshold=p.pvsAbove,
-            pv_distance_mm=p.pvDistance,
-            pv_rule=p.pvRule.value,
-            device=p.device,
-            mirror=p.mirror,
         )
 
-    def _show_run(self, result):
-        self._writing = True
-        try:
-            nodes = self.logic.show(result, self.scans, save_states=self._save_state())
-        finally:
-            self._writing = False
-        self._take(nodes, result)
-        show_behind(self.view.scan)
+    def _put(self, result):
+        return self.logic.show(result, self.scans, save_states=self._save_state())
 
     # What is shown
 
@@ -175,7 +142,7 @@ class BurdenPanel(BasePanel):
         if self._shown not in self.nodes.scans:
             self._shown = next(iter(self.nodes.scans))
         self.ui.shownComboBox.setCurrentIndex(self.ui.shownComboBox.findData(self._shown))
-        self.edit.show(self.view)
+        super()._open_editor()
 
     def bring(self, sequence):
         """Show a sequence in the slice views, with its own segments alone; the editor follows."""
@@ -192,13 +159,8 @@ class BurdenPanel(BasePanel):
             self._draw()
 
     def _refresh(self):
-        shown = self.result is not None
-        # Filled before they are shown: a section that grows afterwards is laid out too small.
         self.scores.show(self.result)
-        self.review.show(self.nodes, self.result)
-        for section in (self.ui.resultsCollapsible, self.ui.reviewCollapsible, self.ui.editCollapsible):
-            section.visible = shown
-        self._draw()
+        super()._refresh()
 
     def _draw(self):
         """Segments as the parameters say; those of the shown sequence alone, since a head moves between scans."""
@@ -211,7 +173,7 @@ class BurdenPanel(BasePanel):
     # Edits and settings
 
     def _save_state(self):
-        return {} if self.nodes is None else {self._shown: self.edit.save_state(self.view)}
+        return {} if self.nodes is None else {self._shown: super()._save_state()}
 
     def _on_segments(self, caller, event):
         if not self._writing:
