@@ -1,12 +1,13 @@
 """A model bundle: ``model.json`` (schema-checked), sha256 of every weight file, safetensors weights -> networks.
 
 Weights are stored as fp16, or as int8 with a scale for each slice of their first axis (``<name>.scale``), and widened
-to fp32 when loaded; no pickle is ever read. Whatever is damaged, missing or not ours is a ``ModelError`` that names the
-file.
+to fp32 when loaded; a file may be packed by gzip. No pickle is ever read. Whatever is damaged, missing or not ours is a
+``ModelError`` that names the file.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SCALE = ".scale"
+PACKED = ".gz"
 REINSTALL = "Install SmallVesselDisease again, or take the file from its release."
 
 
@@ -148,6 +150,7 @@ class Bundle:
             content = self.read_verified(row)
             try:
                 network = build(self.card["network"])
+                content = gzip.decompress(content) if row["file"].endswith(PACKED) else content
                 network.load_state_dict(widened(load(content)))
             except (KeyError, TypeError) as error:
                 raise ModelError(

@@ -25,12 +25,10 @@ class ReviewSection(ReviewList):
     """
 
     def __init__(self, ui, marker, parent, change):
-        super().__init__(ui, ui.lesionTable, parent, 3, SHORTCUTS)
+        super().__init__(ui, ui.lesionTable, parent, 3, SHORTCUTS, DECISIONS)
         self._change = change
         ui.rejectLabel.text = _("Not {marker}:").format(marker=marker.short)
         self._nodes = self._result = None
-        for name, decision in DECISIONS.items():
-            getattr(ui, name).connect("clicked()", lambda decision=decision: self._decide(decision))
 
     def show(self, nodes, result):
         """List the lesions of `result`; the lesion that was current stays so. None empties the list."""
@@ -62,6 +60,7 @@ class ReviewSection(ReviewList):
         )
 
     def show_progress(self):
+        super().show_progress()
         ui = self.ui
         if self._nodes is None:
             ui.reviewLabel.text = ""
@@ -70,15 +69,8 @@ class ReviewSection(ReviewList):
         else:
             decided, total = progress(self._nodes, self.items, self._result)
             ui.reviewLabel.text = _("{decided} of {total} lesions decided.").format(decided=decided, total=total)
-        for name in ("nextButton", "previousButton"):
-            getattr(ui, name).enabled = bool(self.items)
-        for name in DECISIONS:
-            getattr(ui, name).enabled = self.current is not None
 
-    def _decide(self, decision):
-        row = self.row_of_current()
-        if row is None:
-            return
+    def carry_out(self, row, decision):
         item = self.items[row]
-        if self._change(lambda nodes, result, save: decide(nodes, result, item, decision, save_state=save)):
-            self.go_to_undecided(row)
+        done = self._change(lambda nodes, result, save: decide(nodes, result, item, decision, save_state=save))
+        return row if done else None

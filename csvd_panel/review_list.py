@@ -1,4 +1,4 @@
-"""The list of a panel through which a reader goes from lesion to lesion: select, step, jump, and keep one's place."""
+"""The list of a panel through which a reader goes from lesion to lesion: select, step, jump, decide, keep one's place."""
 
 import qt
 import slicer
@@ -8,18 +8,19 @@ from csvd_slicer.highlight import highlight, jump_to, remove_highlight
 
 
 class ReviewList:
-    """A section gives `scan_of`, `name_of`, `cells_of`, `is_decided` and `show_progress`, and may refine `is_same`.
+    """A section gives the methods that raise NotImplementedError here, and may refine others.
 
     Items have `voxels`, three arrays of indices (i, j, k) of their scan, and `voxel`, the one to jump to.
 
     Args:
-        ui: has nextButton, previousButton, and a button for every name in `shortcuts`.
+        ui: has nextButton, previousButton, and a button for every name in `shortcuts` and `decisions`.
         stretched: the column of `table` that takes the room that is left.
         shortcuts: keys by the name of the button that they press.
+        decisions: what the buttons decide on the lesion that is looked at, by their name.
     """
 
-    def __init__(self, ui, table, parent, stretched, shortcuts):
-        self.ui, self.table = ui, table
+    def __init__(self, ui, table, parent, stretched, shortcuts, decisions):
+        self.ui, self.table, self._decisions = ui, table, decisions
         self.items, self.current = [], None
         self._written = []  # the texts in the table, row by row
         table.verticalHeader().visible = False
@@ -30,6 +31,8 @@ class ReviewList:
         table.connect("itemSelectionChanged()", self._on_selected)
         ui.nextButton.connect("clicked()", lambda: self.step(1))
         ui.previousButton.connect("clicked()", lambda: self.step(-1))
+        for name, decision in decisions.items():
+            getattr(ui, name).connect("clicked()", lambda decision=decision: self._on_decision(decision))
         self._shortcuts = []
         for name, keys in shortcuts.items():
             shortcut = qt.QShortcut(qt.QKeySequence(keys), parent)
@@ -50,9 +53,16 @@ class ReviewList:
     def is_decided(self, item):
         raise NotImplementedError
 
-    def show_progress(self):
-        """How far the review is, and which buttons can be pressed."""
+    def carry_out(self, row, decision):
+        """Decide on the lesion of a row; returns the row from which to look for the next one, or None to stay."""
         raise NotImplementedError
+
+    def show_progress(self):
+        """Which buttons can be pressed; a section adds how far the review is."""
+        for name in ("nextButton", "previousButton"):
+            getattr(self.ui, name).enabled = bool(self.items)
+        for name in self._decisions:
+            getattr(self.ui, name).enabled = self.current is not None
 
     def is_same(self, item, before):
         """Whether an item is what the item `before` was when it was looked at."""
@@ -120,6 +130,13 @@ class ReviewList:
             self._highlight(self.current)
             self.look_at(self.current)
             self.show_progress()
+
+    def _on_decision(self, decision):
+        row = self.row_of_current()
+        if row is not None:
+            row = self.carry_out(row, decision)
+        if row is not None:
+            self.go_to_undecided(row)
 
     def _write(self, rows):
         """Only the cells that changed, as an edit changes few of some hundred lesions."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
-from csvd.bundle import SCALE, load_bundle
+from csvd.bundle import PACKED, SCALE, load_bundle
 
 from .recipe import HERE, read_recipe
 
@@ -78,13 +79,17 @@ def ship(model: str, models: Path = MODELS) -> Path:
     runs = card.pop("runs")
     folder = models / model
     folder.mkdir(parents=True, exist_ok=True)
-    levels = card.pop("levels", None)
+    levels, packed = card.pop("levels", None), card.pop("packed", False)
+    for former in folder.glob("*.safetensors*"):
+        former.unlink()
     card["network"] = read_recipe(runs[0])["network"]
     card["weights"] = []
     for i, run in enumerate(runs, 1):
         state = load_file(HERE / "runs" / run / "weights.safetensors")
         content = save({k: v.contiguous() for k, v in narrowed(state, levels).items()})
         name = f"member-{i}.safetensors" if len(runs) > 1 else "weights.safetensors"
+        if packed:
+            name, content = name + PACKED, gzip.compress(content, mtime=0)
         (folder / name).write_bytes(content)
         row = {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "note": run}
         card["weights"].append(row)

@@ -17,10 +17,8 @@ class CandidatesSection(ReviewList):
     """
 
     def __init__(self, ui, parent, change, bring):
-        super().__init__(ui, ui.candidateTable, parent, 5, SHORTCUTS)
+        super().__init__(ui, ui.candidateTable, parent, 5, SHORTCUTS, DECISIONS)
         self._change, self._bring, self._nodes = change, bring, None
-        for name, decision in DECISIONS.items():
-            getattr(ui, name).connect("clicked()", lambda decision=decision: self._decide(decision))
 
     def show(self, nodes, result):
         """List the candidates of `result`; the one that was current stays so. None empties the list."""
@@ -58,6 +56,7 @@ class CandidatesSection(ReviewList):
         )
 
     def show_progress(self):
+        super().show_progress()
         ui = self.ui
         decided, total = progress(self.items)
         ui.candidateLabel.text = _details(self.items[self.row_of_current()]) if self.current is not None else ""
@@ -70,21 +69,13 @@ class CandidatesSection(ReviewList):
             ui.reviewLabel.text = _(
                 "{decided} of {total} candidates decided; {other} more do not count, for their size or place."
             ).format(decided=decided, total=total, other=len(self.items) - total)
-        for name in ("nextButton", "previousButton"):
-            getattr(ui, name).enabled = bool(self.items)
-        for name in DECISIONS:
-            getattr(ui, name).enabled = self.current is not None
 
-    def _decide(self, decision):
-        row = self.row_of_current()
-        if row is None:
-            return
+    def carry_out(self, row, decision):
         item = self.items[row]
         done = self._change(
             lambda nodes, result, saves: decide(nodes, result, item, decision, save_state=saves.get(item.sequence))
         )
-        if done and decision is not None:
-            self.go_to_undecided(self.row_of_current() or 0)
+        return (self.row_of_current() or 0) if done and decision is not None else None
 
 
 def _details(item):

@@ -1,6 +1,7 @@
 """A model bundle is loaded whole and unharmed, or refused with the name of the file and exit status 3; nothing is
 unpickled."""
 
+import gzip
 import hashlib
 import json
 import pickle
@@ -74,6 +75,23 @@ def test_kernels_stored_in_8_bits_come_back_within_half_a_step_of_their_slice(bu
     assert torch.equal(used["bias"], bias.half().float())
     put(bundle, save(ship.narrowed(csvd.networks.build(DESCRIPTION).state_dict(), 127)))
     assert len(load_bundle(bundle).networks(1)) == 1
+
+
+def test_packed_weights_are_those_that_were_packed(bundle):
+    card = read_card(bundle)
+    plain = load_bundle(bundle).networks()
+    for row in card["weights"]:
+        content = gzip.compress((bundle / row["file"]).read_bytes())
+        row.update(file=row["file"] + ".gz", bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        (bundle / row["file"]).write_bytes(content)
+    write_card(bundle, card)
+    for unpacked, network in zip(load_bundle(bundle).networks(), plain, strict=True):
+        assert all(map(torch.equal, unpacked.state_dict().values(), network.state_dict().values()))
+    (bundle / card["weights"][0]["file"]).write_bytes(cut := content[:-9])
+    card["weights"][0].update(bytes=len(cut), sha256=hashlib.sha256(cut).hexdigest())
+    write_card(bundle, card)
+    with pytest.raises(ModelError, match=r"member-1\.safetensors\.gz: the weights do not fit"):
+        load_bundle(bundle).networks()
 
 
 def test_a_bundle_tells_what_a_pipeline_needs_to_know(bundle):

@@ -528,3 +528,7 @@ def test_what_is_shipped_loads_as_a_bundle_in_16_bits_and_tells_its_training(tra
     shipped = bundle.networks()[0].state_dict()
     assert all(torch.equal(shipped[k], v.half().float()) for k, v in trained.items() if v.is_floating_point())
     assert bundle.card["training"]["runs"][0]["synthetic_slices"] == 50
+    (tmp_path / "cards" / "wmh-seunet.json").write_text(json.dumps({**card, "runs": ["tiny"], "packed": True}))
+    packed = load_bundle(ship.ship("wmh-seunet", tmp_path / "models"))
+    assert [path.name for path in packed.folder.glob("*.safetensors*")] == [row["file"] + ".gz"]
+    assert all(map(torch.equal, packed.networks()[0].state_dict().values(), shipped.values()))
