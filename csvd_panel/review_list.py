@@ -1,4 +1,4 @@
-"""The list of a panel through which a reader goes from lesion to lesion: select, step, jump, decide, keep one's place."""
+"""The list of a panel by which a reader goes from lesion to lesion: select, step, jump, decide, keep one's place."""
 
 import qt
 import slicer
