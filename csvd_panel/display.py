@@ -21,6 +21,8 @@ def draw(display, parameters):
 
 
 class Display:
+    """Draws the segments of one scan, and remembers which map of uncertainty it laid over."""
+
     def __init__(self):
         self.uncertainty_id = None
 

@@ -27,18 +27,18 @@ class EditSection:
         if self.editor.mrmlSegmentEditorNode() is not None:
             self.editor.setActiveEffect(None)
 
-    def show(self, nodes):
-        """Edit the segments of `nodes`; None lets go of those that were edited."""
-        if nodes is not None:
+    def show(self, view):
+        """Edit `view.segmentation` on `view.scan`; None lets go of what was edited."""
+        if view is not None:
             self.editor.setMRMLSegmentEditorNode(self._settings())
-            self.editor.setSegmentationNode(nodes.segmentation)
-            self.editor.setSourceVolumeNode(nodes.scan)
+            self.editor.setSegmentationNode(view.segmentation)
+            self.editor.setSourceVolumeNode(view.scan)
         elif self.editor.mrmlSegmentEditorNode() is not None:
             self.editor.setSegmentationNode(None)
 
-    def save_state(self, nodes):
-        """What saves the segments of `nodes` for Undo, or None when the editor does not show them."""
-        if nodes is None or self.editor.segmentationNode() is not nodes.segmentation:
+    def save_state(self, view):
+        """What saves the segments of `view` for Undo, or None when the editor does not show them."""
+        if view is None or self.editor.segmentationNode() is not view.segmentation:
             return None
         return self.editor.saveStateForUndo
 

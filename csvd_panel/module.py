@@ -36,7 +36,7 @@ class SegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         raise NotImplementedError
 
     def makePanel(self, ui, logic, parent):
-        """The panel, a `csvd_panel.panel.Panel`; imported only now, since it loads numpy."""
+        """The panel, a `csvd_panel.base.BasePanel`; imported only now, since it loads numpy."""
         raise NotImplementedError
 
     def setup(self):

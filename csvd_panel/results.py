@@ -63,7 +63,7 @@ class ResultsView:
         table = self.ui.volumesTable
         rows = [(name, title) for name, title in ROWS if result and has(result, name)]
         table.setRowCount(len(rows))
-        table.setFixedHeight(ROW_HEIGHT * len(rows) + table.horizontalHeader().sizeHint.height() + 4)
+        fit(table, len(rows))
         table.setColumnHidden(2, not (result and result.edited))
         for row, (name, title) in enumerate(rows):
             title = title.format(marker=self._marker.short)
@@ -73,6 +73,11 @@ class ResultsView:
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(source)
                 table.setItem(row, column, item)
+
+
+def fit(table, rows):
+    """Make a table as high as its rows, so that it needs no scroll bar."""
+    table.setFixedHeight(ROW_HEIGHT * rows + table.horizontalHeader().sizeHint.height() + 4)
 
 
 def has(result, name):

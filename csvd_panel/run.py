@@ -32,17 +32,21 @@ class RunSection:
         ui.applyButton.connect("clicked(bool)", self._on_apply)
         ui.installButton.connect("clicked(bool)", self._on_install)
         ui.progressBar.visible = ui.logText.visible = False
-        self._say_of_volume("")
+        self._say_of_scan("")
         self.show_message("")
         self.show_missing()
 
-    # The volume
+    # The scan
 
-    def check(self, image):
-        """Say in the panel what is known about a scan; in a thread, as a large one takes a second."""
+    def check(self, images):
+        """Say in the panel what is known about a scan; in a thread, as a large one takes a second.
+
+        Args:
+            images: what `check` of the module's logic takes: an Image, or Images by sequence.
+        """
 
         def compute(progress, cancelled):
-            progress(0, self.logic.check(image))
+            progress(0, self.logic.check(images))
             self.logic.warmUp()
 
         self.forget_check()
@@ -51,18 +55,18 @@ class RunSection:
     def forget_check(self):
         self.checker.cancel()
         self._refusal = ""
-        self._say_of_volume("")
+        self._say_of_scan("")
         self.update_apply()
 
     def refuse(self, text):
         self._refusal = text
-        self._say_of_volume(_("Cannot be used. {reason}").format(reason=text))
+        self._say_of_scan(_("Cannot be used. {reason}").format(reason=text))
         self.update_apply()
 
     def _on_checked(self, share, text, seconds):
-        self._say_of_volume(text)
+        self._say_of_scan(text)
 
-    def _say_of_volume(self, text):
+    def _say_of_scan(self, text):
         self.ui.checkLabel.text = text
         self.ui.checkLabel.visible = bool(text)
 

@@ -20,11 +20,8 @@ from csvd_slicer.naming import BURDEN, MARKER
 from csvd_slicer.rollback import remove_node
 
 SEQUENCES_OF_HEAD = "csvd.sequences"  # attribute of the head: those that were measured
-SCAN, SEGMENTATION, PROBABILITY = (
-    "csvd.scan.",
-    "csvd.segmentation.",
-    "csvd.probability.",
-)  # roles, by sequence or marker
+# Roles of node references, before a sequence or, of a probability, a marker.
+SCAN, SEGMENTATION, PROBABILITY = "csvd.scan.", "csvd.segmentation.", "csvd.probability."
 # Class and name of the members that every family has; names follow the first scan's.
 MEMBERS = {
     "candidates": ("vtkMRMLTableNode", "burden candidates"),

@@ -16,6 +16,7 @@ from csvd_slicer.tables import Column, fill_measurements, fill_table
 
 if TYPE_CHECKING:
     from csvd.burden_result import BurdenResult
+    from csvd.measure.strive import Candidate
 
 CANDIDATES = (
     Column("marker", str, "Marker", description="Name in STRIVE-2"),
@@ -59,7 +60,7 @@ def automatic_of(result: BurdenResult) -> BurdenResult:
     return replace(result, wmh=wmh, focal=focal, set_inputs={})
 
 
-def counts_in_words(candidate) -> str:
+def counts_in_words(candidate: Candidate) -> str:
     """Whether a candidate counts, and who or what decided it."""
     if candidate.accepted:
         return "yes, by a reader"

@@ -29,7 +29,8 @@ class Siderosis(enum.Enum):
 
 @parameterNodeWrapper
 class CSVDBurdenParameterNode(SegmentationParameters):
-    """`threshold` is that of `marker`, which is chosen beside it; `reference` is the file that was loaded."""
+    """`threshold` is that of `marker`, which is chosen beside it; more perivascular spaces than `pvsAbove` are a point
+    of the total score."""
 
     flair: slicer.vtkMRMLScalarVolumeNode
     t1: slicer.vtkMRMLScalarVolumeNode

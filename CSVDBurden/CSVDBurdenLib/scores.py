@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from csvd.errors import CsvdError, InputError
-from csvd_panel.results import ROW_HEIGHT, told
+from csvd_panel.results import ROW_HEIGHT, fit, told
 from csvd_slicer.burden_scene import update
 from csvd_slicer.burden_tables import automatic_of
 
@@ -65,7 +65,7 @@ class ScoresSection:
                 item = qt.QTableWidgetItem(cell.partition(" (")[0] if column and name.endswith("_score") else cell)
                 item.setToolTip(f"{cell}. {source}" if column and cell != "-" else source)
                 table.setItem(row, column, item)
-        _fit(table, len(rows))
+        fit(table, len(rows))
         self._show_source()
 
     def _show_source(self):
@@ -94,7 +94,7 @@ class ScoresSection:
                     item.setFlags(qt.Qt.ItemIsEnabled)
                 table.setItem(row, column, item)
         table.blockSignals(was)
-        _fit(table, len(self._names))
+        fit(table, len(self._names))
         table.visible = self.ui.inputsLabel.visible = bool(self._names)
 
     def _on_input(self, row, column):
@@ -161,7 +161,3 @@ def _number(text):
 
 def _text(value):
     return "" if value is None else str(value)
-
-
-def _fit(table, rows):
-    table.setFixedHeight(ROW_HEIGHT * rows + table.horizontalHeader().sizeHint.height() + 4)

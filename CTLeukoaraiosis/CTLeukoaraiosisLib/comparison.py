@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from csvd.errors import CsvdError
-from csvd_panel.results import ROW_HEIGHT
+from csvd_panel.results import ROW_HEIGHT, fit
 from csvd_panel.run import ERROR
 from csvd_slicer.comparison import agreement
 from csvd_slicer.running import Runner
@@ -25,7 +25,7 @@ class ComparisonSection:
         table.verticalHeader().visible = False
         table.verticalHeader().defaultSectionSize = ROW_HEIGHT
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
-        table.setFixedHeight(ROW_HEIGHT + table.horizontalHeader().sizeHint.height() + 4)
+        fit(table, 1)
 
     def choose(self, flair, device):
         if flair is not self._flair and self.runner.running:

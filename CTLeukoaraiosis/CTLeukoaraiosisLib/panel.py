@@ -9,8 +9,8 @@ from csvd_panel.parameters import SegmentationParameters
 from csvd_slicer.maps import set_window
 from CTLeukoaraiosisLib.comparison import ComparisonSection
 
-# Level and width in HU. Narrow windows bring out faint hypodensity: 32/8 as in Lev et al., Radiology 1999 (quoted from
-# memory, to be checked).
+# Level and width in HU. Narrow windows bring out faint hypodensity; from 32/8 the readers of Lev et al., Radiology
+# 1999;213:150, began.
 STROKE_WINDOW = (32, 8)
 
 
