@@ -2,6 +2,8 @@
 
 import slicer
 
+from csvd_slicer.segments import spare_hidden_segments
+
 
 class EditSection:
     """Args:
@@ -49,6 +51,7 @@ class EditSection:
             node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
             node.UnRegister(None)
             node.SetSingletonTag(self._tag)
+            spare_hidden_segments(node)
             node = scene.AddNode(node)
         return node
 

@@ -1,5 +1,6 @@
 """The self test that the modules share: the walk of a reader on the sample, with the real networks."""
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -63,7 +64,11 @@ class ReaderWalk(ScriptedLoadableModuleTest):
             slicer.util.loadScene(path)
             reloaded = self.reloaded()
         for name, measurement in edited.measurements.items():
-            assert reloaded.measurements[name].value == measurement.value, name
+            value = reloaded.measurements[name].value
+            if isinstance(value, float):  # a volume's header holds its spacing to some digits
+                assert math.isclose(value, measurement.value, rel_tol=1e-5), name
+            else:
+                assert value == measurement.value, name
 
     def reloaded(self):
         """The Result of the only nodes in the scene."""

@@ -251,9 +251,8 @@ class BurdenGenerator(PatientGenerator):
         depth[here] = torch.maximum(depth[here], radius - (across.norm(dim=0) ** 2 + ends**2).sqrt())
 
     def veins(self, slab: Slab, radius_mm: float, length_mm: float) -> torch.Tensor:
-        """Share of each point that is a vein: curves of all directions where two random fields are 0: (N,)."""
-        two = [self.noise(slab.points, length_mm, self.rng) for _ in range(2)]
-        away = length_mm * (two[0] ** 2 + two[1] ** 2).sqrt()
+        """Share of each point that is a vein: curves of all directions: (N,)."""
+        away = self.noise.from_curves(slab.points, length_mm, radius_mm + 1, self.rng)
         return torch.sigmoid((radius_mm - away) / 0.3)
 
     # Signals
@@ -288,18 +287,15 @@ class BurdenGenerator(PatientGenerator):
         rng, u, points, tissue = self.rng, self.uniform, slab.points, slab.tissue
         image = self.any_signal(slab, markers.wmh, "t2star")
         level = image[self.is_brain[tissue] > 0].median()
-        fluid = (self.is_csf + self.is_fluid)[tissue].clamp(max=1)
         image = image * (1 - (tissue == CODE["pallidum"]) * u(0, 0.6)) * (1 - (tissue == CODE["putamen"]) * u(0, 0.35))
         image = image + markers.lacune * (u(0.5, 1.8) * level - image)
         image = image + markers.perivascular * u(0, 0.6) * (u(0.9, 1.6) * level - image)
         cavity = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[tissue]
         image = image + cavity * (u(0.5, 1.6) * level - image)
-        for radius, length, home in (
-            (u(0.3, 1.0), u(5, 9), self.is_brain[tissue]),
-            (u(0.6, 1.6), u(7, 12), fluid + (tissue == CODE["cortex"])),
-        ):
-            for _ in range(int(rng.integers(1, 5))):
-                image = image * (1 - self.veins(slab, radius, length) * home.clamp(max=1) * u(0.3, 0.95))
+        inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
+        for radius, length, most in ((u(0.3, 1.0), u(5, 9), 4), (u(0.6, 1.6), u(7, 12), 3)):
+            for _ in range(int(rng.integers(1, most))):
+                image = image * (1 - self.veins(slab, radius, length) * inside * u(0.3, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM

@@ -9,7 +9,7 @@ Measured on real FLAIRs of multiple sclerosis: lesion / median brain 1.34, SD .1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,6 +62,8 @@ class SmoothNoise:
     """Endless smooth random fields in space: unit SD, a chosen correlation length, sampled at any world point."""
 
     SIDE, SIGMAS = 128, (3.0, 8.0, 16.0)
+    STEEPEST = 4.0  # no slope is more than this over the length, of which its SD is one
+    STEP = 0.25  # of the length: over it a slope is measured
 
     def __init__(self, rng: np.random.Generator, device: torch.device):
         frequency = np.fft.fftfreq(self.SIDE)
@@ -74,15 +76,39 @@ class SmoothNoise:
 
     def __call__(self, points: torch.Tensor, length_mm: float, rng: np.random.Generator) -> torch.Tensor:
         """points (3, N) in mm -> values (N,)."""
+        return self.field(length_mm, rng)(points)
+
+    def field(self, length_mm: float, rng: np.random.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
+        """One field: a function of points (3, N) in mm."""
         level = min(np.searchsorted(self.SIGMAS, length_mm), len(self.SIGMAS) - 1)
         scale = self.SIGMAS[level] / length_mm
-        axes = rng.permutation(3)
-        x, y, z = (
-            (points[axis] * float(scale * rng.choice((-1, 1))) + rng.uniform(0, self.SIDE)).floor().int()
-            & (self.SIDE - 1)
-            for axis in axes
-        )
-        return self.fields[level].view(-1).index_select(0, (x * self.SIDE + y) * self.SIDE + z)
+        ways = [(axis, float(scale * rng.choice((-1, 1))), rng.uniform(0, self.SIDE)) for axis in rng.permutation(3)]
+
+        def values(points: torch.Tensor) -> torch.Tensor:
+            x, y, z = ((points[axis] * step + offset).floor().int() & (self.SIDE - 1) for axis, step, offset in ways)
+            return self.fields[level].view(-1).index_select(0, (x * self.SIDE + y) * self.SIDE + z)
+
+        return values
+
+    def from_curves(
+        self, points: torch.Tensor, length_mm: float, near_mm: float, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Distance (N,) of points (3, N) in mm from random curves, which are where two fields are 0; inf if not near.
+
+        To first order, by the slopes of both fields: where they only come near to 0 together there is no curve.
+        """
+        fields = [self.field(length_mm, rng) for _ in range(2)]
+        level = torch.stack([field(points) for field in fields])
+        total, near = points.shape[1], (level.norm(dim=0) < self.STEEPEST * near_mm / length_mm).nonzero()[:, 0]
+        points, level = points[:, near], level[:, near]
+        step = self.STEP * length_mm
+        moved = [points + step * unit[:, None] for unit in torch.eye(3, device=points.device)]
+        slopes = (torch.stack([torch.stack([field(p) for p in moved]) for field in fields]) - level[:, None]) / step
+        a, b, c = (slopes[i].mul(slopes[j]).sum(0) for i, j in ((0, 0), (0, 1), (1, 1)))
+        square = (level[0] ** 2 * c - 2 * level[0] * level[1] * b + level[1] ** 2 * a) / (a * c - b**2).clamp(min=1e-9)
+        distance = torch.full((total,), torch.inf, device=points.device)
+        distance[near] = square.clamp(min=0).sqrt()
+        return distance
 
 
 def sample(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -440,6 +440,11 @@ def test_the_editor_works_on_the_same_segments(ui, shown):
     assert ui.segmentEditor.sourceVolumeNode() is shown.scan
 
 
+def test_a_brush_spares_the_segments_that_are_hidden(ui, shown):
+    settings = ui.segmentEditor.mrmlSegmentEditorNode()
+    assert settings.GetOverwriteMode() == slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_new_run_asks_before_it_replaces_edits(run, panel, ui, flair, dialogs, wait_until, again):
     nodes = run()
