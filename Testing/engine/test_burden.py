@@ -34,8 +34,9 @@ from csvd.image import Grid, read_image, write_image
 from csvd.measure.zscore import MarkerReference, Reference
 from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
-from csvd.pipelines.burden import measure_burden, not_enclosed
+from csvd.pipelines.burden import measure_burden
 from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
+from csvd.pipelines.mimics import dark_lines, length_mm, not_enclosed
 from csvd.registration import Quality
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
@@ -200,6 +201,45 @@ def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventric
     assert not dropped[inside].any()
     assert dropped[sulcus].all()
     assert dropped[edge].all()
+
+
+def test_a_dark_dot_is_a_bleed_and_a_point_of_a_dark_line_is_a_vein():
+    grid = Grid((80, 60, 20), np.diag([0.8, 0.8, 2.0, 1.0]))
+    x, y, z = np.indices(grid.shape) * np.reshape(grid.spacing_mm, (3, 1, 1, 1))
+
+    def ball(a, b, c, radius):
+        return np.sqrt((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) < radius
+
+    dot, faint_dot = ball(12, 24, 20, 2.5), ball(12, 12, 20, 2.5)
+    upright = ((x - 28) ** 2 + (y - 24) ** 2 < 1.2**2) & (abs(z - 20) < 10)  # 20 mm through the slices
+    lying = ((z - 20) ** 2 + (y - 36) ** 2 < 1.2**2) & (abs(x - 48) < 10)
+    swi = np.ones(grid.shape, np.float32)
+    for shown, value in ((dot, 0.3), (faint_dot, 0.7), (upright, 0.5), (lying, 0.4)):
+        swi[shown] = value
+    swi[:, :3] = 0  # outside the brain
+    seen = upright & (abs(z - 20) < 3)  # the network saw a dot in three slices
+    end = lying & (x > 54)
+    probability = np.where(dot | faint_dot | seen, 0.9, np.where(end, 0.3, 0)).astype(np.float32)
+    dropped = dark_lines(probability, swi, grid, 0.5)
+    assert not dropped[dot | faint_dot].any()
+    assert dropped[seen].all()
+    assert dropped[end].all()  # below the threshold, and must not come back with a lower one
+
+
+def test_the_length_of_a_bar_is_that_of_the_ellipsoid_with_its_moments():
+    bar = np.zeros((12, 3, 3), bool)
+    bar[2:11, 1, 1] = True
+    assert length_mm(bar, (1, 1, 1)) == pytest.approx(9 * np.sqrt(5 / 3))  # 2 sqrt(5 x 9^2 / 12)
+    assert length_mm(bar[:3], (1, 1, 4)) == pytest.approx(4 * np.sqrt(5 / 3))  # one voxel, 4 mm high
+
+
+def test_a_bright_candidate_and_one_without_anything_around_are_part_of_no_dark_line():
+    grid = Grid((9, 9, 3), np.eye(4))
+    alone = np.zeros(grid.shape, np.float32)
+    alone[4, 4, 1] = 0.5
+    assert not dark_lines((alone > 0).astype(np.float32), alone, grid, 0.5).any()
+    bright = np.where(alone > 0, 2, 1).astype(np.float32)
+    assert not dark_lines((alone > 0).astype(np.float32), bright, grid, 0.5).any()
 
 
 # Scores

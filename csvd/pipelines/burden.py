@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
 from ..anatomy import Anatomy
 from ..bundle import Bundle
@@ -38,14 +37,12 @@ from ..preprocessing import BACKGROUNDS
 from ..result import Result, input_facts, run_facts
 from ..sequences import SEQUENCES, TITLES
 from .laying import Laid, lay_sequences
+from .mimics import dark_lines, not_enclosed
 from .walk import Progress, checked_bundle, part, times_s
-from .wmh import FAINT, PERIVENTRICULAR_MM, cortex_folds, network_slices, relative_slices
+from .wmh import PERIVENTRICULAR_MM, cortex_folds, network_slices, relative_slices
 
 MODEL = "burden-mounet"
 ANATOMY_WORK = 0.5  # share of the progress bar: anatomy of every sequence, and laying them over one another
-# Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
-# its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
-SHELL_MM, ENCLOSED = 3.0, 0.5
 WIDEST_T1_MM = 1.2  # choice: the usual 3D T1 has 1 to 1.2 mm; larger voxels lose most perivascular spaces (under 3 mm)
 
 
@@ -128,7 +125,7 @@ def measure_burden(
             rules = {"pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "threshold": limits[WMH]}
             wmh = hyperintensities(image, found[WMH], grid, laid[sequence], rules)
         else:
-            focal |= foci(image, found, grid, laid[sequence], limits)
+            focal |= foci(image, found, brain, grid, laid[sequence], limits)
     predicted = time.monotonic()
 
     if t1 is not None and max(t1.spacing_mm) > WIDEST_T1_MM:
@@ -184,9 +181,17 @@ def hyperintensities(image: Image, probability: np.ndarray, grid: Grid, laid: La
 
 
 def foci(
-    image: Image, probability: dict[str, np.ndarray], grid: Grid, laid: Laid, limits: Mapping[str, float]
+    image: Image,
+    probability: dict[str, np.ndarray],
+    relative: np.ndarray,
+    grid: Grid,
+    laid: Laid,
+    limits: Mapping[str, float],
 ) -> dict[str, FocalResult]:
-    """The small markers of one sequence, from their probabilities on ``grid``, which keep to where each can lie."""
+    """The small markers of one sequence, from their probabilities on ``grid``, which keep to where each can lie.
+
+    ``relative`` is the brain of ``relative_slices``.
+    """
     anatomy = laid.anatomy
     brain = anatomy.mask("intracranial", image.grid)
     midplane = find_midplane(brain, image.grid)
@@ -194,6 +199,8 @@ def foci(
     for marker, p in probability.items():
         if marker == LACUNE:
             p[not_enclosed(p, anatomy, grid, limits[marker])] = 0
+        if marker == MICROBLEED:
+            p[dark_lines(p, relative, grid, limits[marker])] = 0
         p = resample(p, grid, image.grid).clip(0, 1)
         if marker == PERIVASCULAR_SPACE:
             p *= anatomy.lesion_share(image.grid)
@@ -219,28 +226,3 @@ def regions_of(marker: str, image: Image, anatomy: Anatomy) -> Regions:
     rule = perivascular_regions if marker == PERIVASCULAR_SPACE else microbleed_regions
     found = rule(anatomy.labels, anatomy.names, anatomy.grid.spacing_mm, anatomy.grid.affine)
     return replace(found, labels=resample(found.labels, anatomy.grid, image.grid, order=0))
-
-
-def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float) -> np.ndarray:
-    """Candidates of ``probability`` on ``grid`` around which less than ``ENCLOSED`` is tissue that bears lacunes: bool.
-
-    What surrounds a 26-connected candidate is nearer to it than ``SHELL_MM``. Candidates from ``FAINT`` on are judged
-    too, so that a lower threshold brings none back.
-    """
-    tissue = anatomy.share("lesion_bearing", grid) > 0.5
-    margin = np.ceil(SHELL_MM / np.array(grid.spacing_mm)).astype(int)
-    dropped = np.zeros(probability.shape, bool)
-    for level in sorted({threshold, min(FAINT, threshold)}, reverse=True):
-        labels, _ = ndimage.label((probability >= level) & ~dropped, np.ones((3, 3, 3)))
-        for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            around = tuple(
-                slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin.tolist(), strict=True)
-            )
-            candidate = labels[around] == number
-            if level < threshold and (probability[around][candidate] >= threshold).any():
-                continue
-            away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
-            shell = (away_mm > 0) & (away_mm <= SHELL_MM)
-            if tissue[around][shell].mean() < ENCLOSED:
-                dropped[around] |= candidate
-    return dropped

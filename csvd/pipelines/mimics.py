@@ -1,0 +1,90 @@
+"""What looks like a lacune or a microbleed to a network and is none, by what lies around a candidate.
+
+Candidates are judged on the grid of the networks, before a probability goes back to the scan's own voxels. What is
+dropped has no probability left, so that no lower threshold brings it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from ..anatomy import Anatomy
+from ..image import Grid
+from .wmh import FAINT
+
+# Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
+# its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
+SHELL_MM, ENCLOSED = 3.0, 0.5
+# A microbleed is a dot of 2 to 10 mm, a vein a line (STRIVE-2). What is as dark as a candidate, half way to the tissue
+# within REACH_MM, and joined to it, is one thing with it; choice, made on synthetic SWI of half of the heads that were
+# kept out of training (docs/accuracy_burden.md): from LINE_MM on it is a line.
+REACH_MM, LINE_MM = 12.0, 12.0
+DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
+NEIGHBOURS = np.ones((3, 3, 3))
+
+
+def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float) -> np.ndarray:
+    """Candidates of lacunes around which less than ``ENCLOSED`` is tissue that bears lacunes: bool on ``grid``."""
+    tissue = anatomy.share("lesion_bearing", grid) > 0.5
+
+    def in_fluid(around: tuple[slice, ...], candidate: np.ndarray) -> bool:
+        away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
+        return tissue[around][(away_mm > 0) & (away_mm <= SHELL_MM)].mean() < ENCLOSED
+
+    return dropped(probability, grid, threshold, SHELL_MM, in_fluid)
+
+
+def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: float) -> np.ndarray:
+    """Candidates of microbleeds that are part of a vein or of another dark line: bool on ``grid``.
+
+    ``swi`` holds grey values on ``grid``, 0 outside the brain.
+    """
+
+    def is_part_of_a_line(around: tuple[slice, ...], candidate: np.ndarray) -> bool:
+        values = swi[around]
+        inside = values > 0
+        beside = inside & ~candidate
+        if not beside.any():
+            return False
+        level, darkest = np.median(values[beside]), np.percentile(values[candidate], DARKEST)
+        if darkest >= level:
+            return False
+        labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, NEIGHBOURS)
+        return length_mm(labels == labels[candidate][0], grid.spacing_mm) >= LINE_MM
+
+    return dropped(probability, grid, threshold, REACH_MM, is_part_of_a_line)
+
+
+def length_mm(mask: np.ndarray, spacing_mm: tuple[float, ...]) -> float:
+    """Longest axis of the ellipsoid with the second moments of the voxels, which are boxes and not points."""
+    away = (np.argwhere(mask) - np.argwhere(mask).mean(0)) * spacing_mm
+    moments = away.T @ away / len(away) + np.diag(np.square(spacing_mm)) / 12
+    return 2 * float(np.sqrt(5 * np.linalg.eigvalsh(moments)[-1]))
+
+
+def dropped(
+    probability: np.ndarray, grid: Grid, threshold: float, margin_mm: float,
+    is_mimic: Callable[[tuple[slice, ...], np.ndarray], bool],
+) -> np.ndarray:  # fmt: skip
+    """Candidates (26-connected) of which ``is_mimic`` holds: bool.
+
+    It is asked with the box of a candidate and ``margin_mm`` around it, and with the candidate in that box. Candidates
+    from ``FAINT`` on without a core from ``threshold`` on are judged too, so that a lower threshold brings none back.
+    """
+    margin = np.ceil(margin_mm / np.array(grid.spacing_mm)).astype(int)
+    found = np.zeros(probability.shape, bool)
+    for level in sorted({threshold, min(FAINT, threshold)}, reverse=True):
+        labels, _ = ndimage.label((probability >= level) & ~found, NEIGHBOURS)
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            around = tuple(
+                slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin.tolist(), strict=True)
+            )
+            candidate = labels[around] == number
+            if level < threshold and (probability[around][candidate] >= threshold).any():
+                continue
+            if is_mimic(around, candidate):
+                found[around] |= candidate
+    return found
