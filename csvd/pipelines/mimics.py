@@ -13,15 +13,16 @@ from scipy import ndimage
 
 from ..anatomy import Anatomy
 from ..image import Grid
+from ..measure.reference import cutoff
 from .wmh import FAINT
 
 # Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
 # its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
 SHELL_MM, ENCLOSED = 3.0, 0.5
-# A microbleed is a dot of 2 to 10 mm, a vein a line (STRIVE-2). What is as dark as a candidate, half way to the tissue
-# within REACH_MM, and joined to it, is one thing with it; choice, made on synthetic SWI of half of the heads that were
-# kept out of training (docs/accuracy_burden.md): from LINE_MM on it is a line.
-REACH_MM, LINE_MM = 12.0, 12.0
+# A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
+# than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it.
+LONGEST_MM = cutoff("microbleed_size").value[1]
+REACH_MM = 12.0
 DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
 NEIGHBOURS = np.ones((3, 3, 3))
 
@@ -53,7 +54,7 @@ def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: 
         if darkest >= level:
             return False
         labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, NEIGHBOURS)
-        return length_mm(labels == labels[candidate][0], grid.spacing_mm) >= LINE_MM
+        return length_mm(labels == labels[candidate][0], grid.spacing_mm) > LONGEST_MM
 
     return dropped(probability, grid, threshold, REACH_MM, is_part_of_a_line)
 
