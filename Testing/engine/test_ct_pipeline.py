@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ct_phantom import BRAIN, head_ct, slanted, stored_as, write_ct_models
+from ct_phantom import BRAIN, CENTRE, SHAPE, SPACING_MM, head_ct, slanted, stored_as, write_ct_models
 from phantoms import world, write_dicom_series
 from scipy import ndimage
 from tiny_models import (
@@ -14,6 +14,7 @@ from tiny_models import (
     PIXEL_MM,
     SHARED,
     VENTRICLE,
+    Ellipsoid,
     centroid_mm,
     inside,
     only_models_of,
@@ -27,7 +28,7 @@ from csvd.image import Image, read_image
 from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.agreement import dice
 from csvd.networks import build
-from csvd.pipelines.ct import rims, segment_leukoaraiosis
+from csvd.pipelines.ct import over_or_under, rims, segment_leukoaraiosis
 
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
 
@@ -97,6 +98,26 @@ def test_a_rim_beside_the_ventricles_is_no_leukoaraiosis_but_what_reaches_beyond
     dropped[rims(rim | lesion, ventricles, ct)] = True
     assert np.array_equal(dropped, rim)
     assert not len(rims(rim, np.zeros_like(rim), ct)[0])  # where no ventricle is seen, nothing lies beside one
+
+
+@pytest.mark.parametrize(("slice_mm", "slices", "kept"), [(8.0, 15, False), (5.0, 24, True)])
+def test_over_a_ventricle_a_thick_slice_is_partly_ventricle(slice_mm, slices, kept):
+    cap = Ellipsoid((-10, -6, 36), (14, 14, 7))
+    shape = (*SHAPE[:2], slices)
+    ct = head_ct(slanted(0, shape, (*SPACING_MM[:2], slice_mm), CENTRE), shape, lesions=(cap,))
+    result = segmented(ct)
+    over = over_or_under(result.ventricles, ct.grid) & inside(cap, ct)
+    beside = inside(cap, ct) & ~over & ~result.ventricles
+    assert over.sum() > 50
+    assert result.mask[over].all() if kept else not result.mask[over].any()
+    assert result.mask[beside].mean() > 0.95
+
+
+def test_over_and_under_are_the_next_slices_only():
+    grid = Image(np.zeros((3, 4, 5), np.int16), np.diag([8.0, 1, 1, 1])).grid  # sagittal slices
+    ventricles = np.zeros((3, 4, 5), bool)
+    ventricles[1, 2, 2] = True
+    assert np.argwhere(over_or_under(ventricles, grid)).tolist() == [[0, 2, 2], [2, 2, 2]]
 
 
 @pytest.mark.parametrize("name", ["-3024", "0", "cut at 0, unsigned"])  # the others: test_head_ct.py

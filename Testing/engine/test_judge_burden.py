@@ -246,7 +246,7 @@ def test_the_card_ships_with_the_network_of_its_recipe(training_folder):
     for folder in ("recipes", "cards"):
         shutil.copytree(home / folder, training_folder / folder)
     torch.manual_seed(0)
-    for name in ("burden-encoder", "burden", "burden-dense"):
+    for name in ("burden-encoder", "burden", "burden-dense", "burden-slices"):
         run = training_folder / "runs" / name
         run.mkdir(parents=True)
         (run / "log.tsv").write_text("step\tslices\tseconds\tlearning_rate\tloss\tsynthetic_dice\n1\t5\t1\t0\t1\t0\n")

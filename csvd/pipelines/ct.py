@@ -42,6 +42,10 @@ PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
 RIM_MM = 4.5  # caps and bands are no leukoaraiosis on CT, a lesion begins at 5 mm (ARWMC: Wahlund et al., Stroke 2001),
 # of which half a millimetre is left to the outline of the ventricles: choice
 
+# Of slices thicker than those of the training, a voxel over or under a ventricle is partly ventricle, and as dark as
+# leukoaraiosis: choice, half way from 5 mm to the 8 mm of the same patients in docs/accuracy_ct.md.
+THICK_MM = 6.5
+
 
 def segment_leukoaraiosis(
     ct: Image,
@@ -96,6 +100,8 @@ def segment_leukoaraiosis(
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
+    if max(ct.spacing_mm) > THICK_MM:
+        probability[over_or_under(ventricles, ct.grid)] = 0
     probability[rims(probability >= bundle.threshold, ventricles, ct)] = 0
     ventricles &= probability < bundle.threshold
     predicted = time.monotonic()
@@ -133,6 +139,13 @@ def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
     """``intracranial`` without the bone at its edge, which averaging and moving slices blur; calcium inside stays."""
     edge = intracranial & ~ndimage.binary_erosion(intracranial)
     return intracranial & ~(edge & (ct.voxels > BONE_HU))
+
+
+def over_or_under(ventricles: np.ndarray, grid: Grid) -> np.ndarray:
+    """Voxels of the next slices at the places of ``ventricles``: bool."""
+    through = np.zeros((3, 3, 3), bool)
+    through.swapaxes(0, grid.slice_axis)[:, 1, 1] = True
+    return ndimage.binary_dilation(ventricles, through) & ~ventricles
 
 
 def rims(mask: np.ndarray, ventricles: np.ndarray, ct: Image) -> tuple[np.ndarray, ...]:
