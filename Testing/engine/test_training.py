@@ -399,6 +399,22 @@ def test_every_label_of_a_real_map_is_a_tissue():
     assert set(np.unique(heads.read_ras(path)).tolist()) <= known
 
 
+def test_distances_from_random_curves_are_millimetres_and_curves_are_lines():
+    from scipy import ndimage
+
+    points = torch.from_numpy(np.indices((60, 60, 60)).reshape(3, -1).astype(np.float32))
+    noise = synthesis.SmoothNoise(np.random.default_rng(0), torch.device("cpu"))
+    away = noise.from_curves(points, 8.0, 3.0, np.random.default_rng(1)).reshape(60, 60, 60).numpy()
+    outside_1_mm = ndimage.distance_transform_edt(away > 1)
+    between = (away > 2) & (away < 2.5)
+    assert np.median(outside_1_mm[between]) == pytest.approx(2.25 - 1, abs=0.5)
+    labels, count = ndimage.label(away < 1.5, np.ones((3, 3, 3)))
+    longest = [max(side.stop - side.start for side in box) for box in ndimage.find_objects(labels)]
+    voxels = np.bincount(labels.ravel())[1:]
+    assert np.average(longest, weights=voxels) > 20
+    assert 0.003 < (away < 1.5).mean() < 0.05
+
+
 # Training
 
 
