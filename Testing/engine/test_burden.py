@@ -36,7 +36,7 @@ from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
 from csvd.pipelines.burden import measure_burden
 from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
-from csvd.pipelines.mimics import dark_lines, length_mm, not_enclosed
+from csvd.pipelines.mimics import dark_lines, not_enclosed
 from csvd.registration import Quality
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
@@ -224,13 +224,6 @@ def test_a_dark_dot_is_a_bleed_and_a_point_of_a_dark_line_is_a_vein():
     assert not dropped[dot | faint_dot].any()
     assert dropped[seen].all()
     assert dropped[end].all()  # below the threshold, and must not come back with a lower one
-
-
-def test_the_length_of_a_bar_is_that_of_the_ellipsoid_with_its_moments():
-    bar = np.zeros((12, 3, 3), bool)
-    bar[2:11, 1, 1] = True
-    assert length_mm(bar, (1, 1, 1)) == pytest.approx(9 * np.sqrt(5 / 3))  # 2 sqrt(5 x 9^2 / 12)
-    assert length_mm(bar[:3], (1, 1, 4)) == pytest.approx(4 * np.sqrt(5 / 3))  # one voxel, 4 mm high
 
 
 def test_a_bright_candidate_and_one_without_anything_around_are_part_of_no_dark_line():

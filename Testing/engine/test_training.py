@@ -408,7 +408,7 @@ def test_distances_from_random_curves_are_millimetres_and_curves_are_lines():
     outside_1_mm = ndimage.distance_transform_edt(away > 1)
     between = (away > 2) & (away < 2.5)
     assert np.median(outside_1_mm[between]) == pytest.approx(2.25 - 1, abs=0.5)
-    labels, count = ndimage.label(away < 1.5, np.ones((3, 3, 3)))
+    labels, _ = ndimage.label(away < 1.5, np.ones((3, 3, 3)))
     longest = [max(side.stop - side.start for side in box) for box in ndimage.find_objects(labels)]
     voxels = np.bincount(labels.ravel())[1:]
     assert np.average(longest, weights=voxels) > 20

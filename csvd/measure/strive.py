@@ -152,7 +152,7 @@ def find_candidates(
 
     volume_mm3 = clusters.voxels * abs(np.linalg.det(affine[:3, :3]))
     in_plane = bool(spacing_mm[axis] >= THICK_MM)
-    diameter_mm, longest_mm, shortest_mm = _lengths(clusters, affine, in_plane, definition.tube)
+    diameter_mm, longest_mm, shortest_mm = axes_mm(clusters, affine, in_plane, definition.tube)
     centroid_mm = clusters.centroids() @ affine[:3, :3].T + affine[:3, 3]
     height_mm = np.stack(clusters.index, 1) @ affine[2, :3] + affine[2, 3]
     inferior_mm, superior_mm = clusters.smallest(height_mm), clusters.largest(height_mm)
@@ -229,8 +229,8 @@ def _largest_first(clusters: Clusters) -> np.ndarray:
     return np.argsort(-clusters.voxels, kind="stable")
 
 
-def _lengths(clusters: Clusters, affine: np.ndarray, in_plane: bool, tube: bool) -> tuple[np.ndarray, ...]:
-    """Equivalent diameter, longest and shortest axis of each cluster in mm."""
+def axes_mm(clusters: Clusters, affine: np.ndarray, in_plane: bool, tube: bool) -> tuple[np.ndarray, ...]:
+    """Equivalent diameter, longest and shortest axis of each cluster in mm; of its widest slice, or of a tube."""
     label, index = clusters.label, np.stack(clusters.index, 1)
     sides = affine[:3, :3]
     if in_plane:

@@ -100,7 +100,7 @@ def segment_leukoaraiosis(
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
-    if max(ct.spacing_mm) > THICK_MM:
+    if ct.spacing_mm[ct.grid.slice_axis] > THICK_MM:
         probability[over_or_under(ventricles, ct.grid)] = 0
     probability[rims(probability >= bundle.threshold, ventricles, ct)] = 0
     ventricles &= probability < bundle.threshold

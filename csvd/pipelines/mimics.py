@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from ..anatomy import Anatomy
 from ..image import Grid
+from ..measure.clusters import Clusters
 from ..measure.reference import cutoff
+from ..measure.strive import axes_mm
 from .wmh import FAINT
 
 # Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
@@ -54,16 +56,11 @@ def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: 
         if darkest >= level:
             return False
         labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, NEIGHBOURS)
-        return length_mm(labels == labels[candidate][0], grid.spacing_mm) > LONGEST_MM
+        structure = Clusters.of(labels == labels[candidate][0])
+        _, longest_mm, _ = axes_mm(structure, np.diag([*grid.spacing_mm, 1]), in_plane=False, tube=False)
+        return longest_mm[0] > LONGEST_MM
 
     return dropped(probability, grid, threshold, REACH_MM, is_part_of_a_line)
-
-
-def length_mm(mask: np.ndarray, spacing_mm: tuple[float, ...]) -> float:
-    """Longest axis of the ellipsoid with the second moments of the voxels, which are boxes and not points."""
-    away = (np.argwhere(mask) - np.argwhere(mask).mean(0)) * spacing_mm
-    moments = away.T @ away / len(away) + np.diag(np.square(spacing_mm)) / 12
-    return 2 * float(np.sqrt(5 * np.linalg.eigvalsh(moments)[-1]))
 
 
 def dropped(
