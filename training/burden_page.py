@@ -21,7 +21,7 @@ NAMES = {WMH: "White matter hyperintensities"} | {marker: rule.title for marker,
 CONTROL_WMH_ML, CONTROL_LACUNES = 1.5, 1  # asked for: the WMH model's own limit, and one candidate
 CROP_MM = 45.0  # side of a picture of a candidate
 SHOWN = 8  # candidates of each marker in a picture
-COLOURS = 128  # of a saved figure, so that it stays small
+COLOURS = 64  # of a saved figure, so that it stays small
 
 
 def share(hits: dict) -> str:
@@ -225,4 +225,6 @@ def save(figure, path: Path) -> None:
     figure.savefig(content, format="png", dpi=110)
     plt.close(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.open(content).convert("RGB").quantize(COLOURS, dither=Picture.Dither.NONE).save(path, optimize=True)
+    Picture.open(content).convert("RGB").quantize(
+        COLOURS, Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE
+    ).save(path, optimize=True)
