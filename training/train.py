@@ -222,10 +222,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
         own, parts = network.state_dict(), tuple(recipe.get("start_parts", ("",)))  # a U-Net has no gates
         network.load_state_dict(own | {name: seeing(start[name], own[name]) for name in own if name.startswith(parts)})
     average = copy.deepcopy(network).requires_grad_(False)
-    for name, parameter in network.named_parameters():  # what stays byte for byte costs a repository nothing
-        parameter.requires_grad_(not name.startswith(tuple(recipe.get("fixed", ()))))
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learning, lr=recipe["learning_rate"], weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
     first, checkpoint = 0, run / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
