@@ -80,8 +80,6 @@ def ship(model: str, models: Path = MODELS) -> Path:
     folder = models / model
     folder.mkdir(parents=True, exist_ok=True)
     levels, packed = card.pop("levels", None), card.pop("packed", False)
-    for former in folder.glob("*.safetensors*"):
-        former.unlink()
     card["network"] = read_recipe(runs[0])["network"]
     card["weights"] = []
     for i, run in enumerate(runs, 1):
@@ -97,6 +95,8 @@ def ship(model: str, models: Path = MODELS) -> Path:
     scores = HERE / "scores" / f"{model}.json"
     card["scores"] = json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else []
     (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for former in {*folder.glob("*.safetensors*")} - {folder / row["file"] for row in card["weights"]}:
+        former.unlink()
     return load_bundle(folder).folder  # refuses a card that breaks the schema
 
 

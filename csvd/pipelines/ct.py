@@ -42,8 +42,8 @@ PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
 RIM_MM = 4.5  # caps and bands are no leukoaraiosis on CT, a lesion begins at 5 mm (ARWMC: Wahlund et al., Stroke 2001),
 # of which half a millimetre is left to the outline of the ventricles: choice
 
-# Of slices thicker than those of the training, a voxel over or under a ventricle is partly ventricle, and as dark as
-# leukoaraiosis: choice, half way from 5 mm to the 8 mm of the same patients in docs/accuracy_ct.md.
+# In thick slices a voxel over or under a ventricle is partly ventricle, and as dark as leukoaraiosis. Choice, half way
+# from 5 to 8 mm: the rule was made on the synthetic CTs of 8 mm of docs/accuracy_ct.md, whose rows it flatters.
 THICK_MM = 6.5
 
 
