@@ -11,6 +11,7 @@ import csv
 import gzip
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,10 +24,30 @@ from .recipe import HERE, read_recipe
 MODELS = HERE.parent / "Resources" / "Models"
 
 
+def shipped() -> Iterator[tuple[Path, dict]]:
+    """Folder and card of every bundle."""
+    for path in sorted(MODELS.glob("*/model.json")):
+        yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+
+
+def weights_of(run: str) -> dict[str, torch.Tensor]:
+    """Weights of a finished run: as it left them here, or else as the bundle that holds them ships them."""
+    own = HERE / "runs" / run / "weights.safetensors"
+    if own.exists():
+        return load_file(own)
+    for folder, card in shipped():
+        members = [row["note"] for row in card["weights"]]
+        if run in members:
+            return load_bundle(folder).networks()[members.index(run)].state_dict()
+    raise SystemExit(f"Run {run} has no weights here and no bundle ships them. Train it first.")
+
+
 def trained(name: str) -> dict:
-    """How one run was trained: its recipe, and a dozen lines of its log."""
-    recipe = read_recipe(name)
-    log = list(csv.DictReader((HERE / "runs" / name / "log.tsv").open(), delimiter="\t"))
+    """How one run was trained: its recipe, and a dozen lines of its log, or what a shipped card says of it."""
+    path, recipe = HERE / "runs" / name / "log.tsv", read_recipe(name)
+    if not path.exists():
+        return next(run for _, card in shipped() for run in card["training"]["runs"] if run["recipe"] == name)
+    log = list(csv.DictReader(path.open(), delimiter="\t"))
     last = log[-1]
     return {
         "recipe": name,
@@ -83,7 +104,7 @@ def ship(model: str, models: Path = MODELS) -> Path:
     card["network"] = read_recipe(runs[0])["network"]
     card["weights"] = []
     for i, run in enumerate(runs, 1):
-        state = load_file(HERE / "runs" / run / "weights.safetensors")
+        state = weights_of(run)
         content = save({k: v.contiguous() for k, v in narrowed(state, levels).items()})
         name = f"member-{i}.safetensors" if len(runs) > 1 else "weights.safetensors"
         if packed:

@@ -23,6 +23,7 @@ from .heads import ANATOMY, ANATOMY_OF_CODE, BRAIN, CODE, HEAD, STEP_MM, TISSUES
 UNKNOWN = -1.0  # of a target: nothing is learned there
 FOUND, DOUBTED = 0.4, 0.1  # choice: what the teacher gave more is lesion, less is none, and between is unknown
 REAL_CORTEX = 1.21  # 90th percentile of cortex over the brain median in real FLAIRs: pasted lesions are brighter
+FAMILIES = {"t1": 0.25, "t2star": 0.15, "ct": 0.3, "random": 0.3}  # choice: contrasts of the anatomy but for FLAIR
 MAX_SUBSLICES = 5  # a slab of up to 8 mm is the mean of at most five planes: finer changes nothing visible
 WHITE = [CODE["white_matter"], CODE["lesion"], CODE["vessel"]]
 FLUID = [CODE[t] for t in ("csf", "lateral_ventricle", "third_ventricle", "fourth_ventricle")]
@@ -235,10 +236,16 @@ class Generator:
             slab = self.lay_slab(1 - self.is_air, self.heads)
             if self.is_brain[slab.tissue].sum() < 0.01 * slab.keep.numel():
                 continue
-            lesion = self.grow_lesions(slab)
-            signal = self.flair_signal if self.rng.random() < 0.45 else self.any_signal
-            image = signal(slab, lesion)
-            if self.rng.random() < 0.35:
+            lesion, infarct = self.grow_lesions(slab), self.grow_infarct(slab)
+            if self.rng.random() < 0.4:
+                image, stripped = self.show_infarct(self.flair_signal(slab, lesion), infarct), 0.35
+            else:
+                family = self.rng.choice(list(FAMILIES), p=list(FAMILIES.values()))
+                image = self.any_signal(slab, lesion, family)
+                within = torch.sigmoid(infarct / self.uniform(0.5, 1.5))
+                image = image * (1 - within) + within * self.uniform(0.1, 1.0)
+                stripped = 0.8 if family == "ct" else 0.35  # in use a CT is what the skull encloses
+            if self.rng.random() < stripped:
                 image = self.strip_skull(image, slab)
             shares = [slab.mean((self.anatomy_of[slab.tissue] == label).float()) for label in range(1, len(ANATOMY))]
             shares.insert(0, 1 - sum(shares))
@@ -485,13 +492,12 @@ class Generator:
         spread[HEAD] = u(0.05, 0.4)
         return image + torch.randn(tissue.shape, generator=self.torch_rng, device=self.device) * spread[tissue]
 
-    def any_signal(self, slab: Slab, lesion: torch.Tensor, family: str | None = None) -> torch.Tensor:
+    def any_signal(self, slab: Slab, lesion: torch.Tensor, family: str) -> torch.Tensor:
         """Signal of t1, t2star, ct or of no sequence at all (random), as anatomy must not depend on contrast: (N,)."""
         rng, u = self.rng, self.uniform
         points, tissue = slab.points, slab.tissue
         mean = {name: u(0.05, 1.0) for name in TISSUES}
         mean["air"] = u(0, 0.1)
-        family = family or rng.choice(["t1", "t2star", "ct", "random"], p=[0.3, 0.2, 0.15, 0.35])
         white, grey, fluid = {
             "t1": (u(0.75, 1.0), u(0.5, 0.75), u(0.1, 0.35)),
             "t2star": (u(0.5, 0.7), u(0.55, 0.8), u(0.5, 1.0)),
@@ -515,8 +521,10 @@ class Generator:
             mean.update(bone=u(0, 0.2), marrow=u(0.1, 1.0), skin=u(0.5, 1.3))
         image = torch.tensor(list(mean.values()), device=self.device)[tissue]
         image = image * (1 + u(0, 0.06) * self.noise(points, u(5, 16), rng))
-        change = -u(0, 0.25) if family in ("t1", "ct") else u(-0.3, 0.5)
-        image = image * (1 + lesion * change)
+        if family == "ct":  # 5 to 15 HU below white matter, which is about 20 above fluid
+            image = image + lesion * u(0.2, 0.8) * (fluid - white)
+        else:
+            image = image * (1 + lesion * (-u(0, 0.25) if family == "t1" else u(-0.3, 0.5)))
         spread = torch.full((len(TISSUES),), u(0.01, 0.08), device=self.device)
         spread[HEAD] = u(0.03, 0.25)
         return image + torch.randn(tissue.shape, generator=self.torch_rng, device=self.device) * spread[tissue]

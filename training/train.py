@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from csvd.bundle import load_bundle
+from csvd.inference import reduced_precision
 from csvd.networks import build
 from csvd.preprocessing import SCALINGS, hounsfield_window
 
@@ -30,7 +31,7 @@ from .ct import CTGenerator, CTSettings
 from .heads import load_heads, load_lesion_shapes
 from .recipe import HERE, read_recipe
 from .scans import load_scans
-from .ship import ship
+from .ship import ship, weights_of
 from .synthesis import UNKNOWN, Generator, Settings
 
 WARM_UP_STEPS = 150
@@ -218,7 +219,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     layout = getattr(torch, recipe.get("memory_format", "channels_last"))
     network = build(recipe["network"]).to(device, memory_format=layout)
     if "start" in recipe:
-        start = load_file(HERE / "runs" / recipe["start"] / "weights.safetensors")
+        start = weights_of(recipe["start"])
         own, parts = network.state_dict(), tuple(recipe.get("start_parts", ("",)))  # a U-Net has no gates
         network.load_state_dict(own | {name: seeing(start[name], own[name]) for name in own if name.startswith(parts)})
     average = copy.deepcopy(network).requires_grad_(False)
@@ -234,6 +235,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
     seconds = start_log(log, first)
     generator = make_generator(recipe, data, recipe["seed"] * 1_000_003 + first, device)
     steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic() - seconds
+    narrow = torch.bfloat16 if reduced_precision(device) else None  # emulated where hardware has none: ten times slower
     losses, scores = [], []
     for step in range(first, steps):
         drawn = (draw(generator, **turns[n % len(turns)]) for n in range(batch))  # every batch has every sequence
@@ -244,7 +246,7 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
         images = images.contiguous(memory_format=layout)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, narrow, enabled=narrow is not None):
             logits = forward(network, images, targets, recipe["task"])
         loss, score = loss_of(logits, targets)
         optimiser.zero_grad(set_to_none=True)
