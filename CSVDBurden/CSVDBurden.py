@@ -119,7 +119,7 @@ class CSVDBurdenLogic(ModelLogic):
             scans: the volume nodes by sequence: flair, t1, swi.
             reference: what the Z-score is measured against: a `csvd.measure.zscore.Reference`, or the file that
                 `csvd.cohort.declared.declared_reference` reads; without one there is no Z-score.
-            settings: thresholds, siderosis, pvs_threshold, pv_distance_mm, pv_rule, device, mirror, as in
+            settings: wmh_model, thresholds, siderosis, pvs_threshold, pv_distance_mm, pv_rule, device, mirror, as in
                 `csvd.pipelines.burden.measure_burden`.
         """
         from csvd.cohort.declared import declared_reference

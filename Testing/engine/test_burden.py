@@ -24,19 +24,20 @@ from burden_models import (
 )
 from scipy.spatial.transform import Rotation
 from test_registration import picture
-from tiny_models import SHARED, only_models_of, requires_models, requires_monai
+from tiny_models import SHARED, only_models_of, requires_models, requires_monai, threshold_network, write_bundle
 
 from csvd.anatomy import GROUPS, Anatomy
-from csvd.bundle import load_bundle
+from csvd.bundle import Bundle, load_bundle
 from csvd.cli import main
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Grid, read_image, write_image
 from csvd.measure.zscore import MarkerReference, Reference
 from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
-from csvd.pipelines.burden import measure_burden
+from csvd.pipelines.burden import measure_burden, wmh_bundle
 from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
 from csvd.pipelines.mimics import dark_lines, not_enclosed
+from csvd.pipelines.wmh import segment_wmh
 from csvd.registration import Quality
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
@@ -155,6 +156,38 @@ def test_a_lacune_is_found_and_nothing_else(tmp_path, monkeypatch):
     assert lacune.centroid_mm == pytest.approx(LACUNE.centre, abs=1.0)
     assert value(result, "lacune_count") == 1
     assert value(result, "svd_score") == "1-3 (WMH, microbleeds missing)"
+
+
+@pytest.fixture(scope="module")
+def own_outliner(models):
+    """A bundle for csvd wmh beside that for the burden."""
+    network = {"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": 1}
+    return load_bundle(write_bundle(models / "wmh-one", [threshold_network()], network, threshold=0.35))
+
+
+def test_hyperintensities_may_be_outlined_by_a_model_of_csvd_wmh(given, own_outliner):
+    alone = segment_wmh(given["flair"], own_outliner, device="cpu")
+    result = measure_burden(flair=given["flair"], swi=given["swi"], wmh_model="wmh-one", device="cpu")
+    assert result.settings["threshold"] == {"wmh": 0.35, "microbleed": 0.5}
+    assert "wmh-one" in [model["id"] for model in result.provenance["models"]]
+    only = measure_burden(flair=given["flair"], wmh_model=own_outliner, device="cpu")
+    assert alone.mask.any()
+    assert np.array_equal(only.wmh.mask, alone.mask)
+    assert value(only, "total_volume") == alone.measurements["total_volume"].value
+
+
+def test_the_card_says_which_model_outlines_hyperintensities_and_the_caller_may_say_another(given, own_outliner):
+    bundle = load_bundle("burden-mounet")
+    naming = Bundle(bundle.folder, bundle.card | {"wmh_model": "wmh-one"})
+    assert wmh_bundle(bundle, None) is None
+    assert wmh_bundle(naming, None).id == "wmh-one"
+    assert wmh_bundle(naming, "burden-mounet") is None
+    assert wmh_bundle(bundle, own_outliner) is own_outliner
+    with pytest.raises(ModelError, match="There is no model"):
+        measure_burden(flair=given["flair"], wmh_model="absent", device="cpu")
+    with pytest.raises(ModelError):
+        wmh_bundle(bundle, "anatomy")
+    assert measure_burden(swi=given["swi"], wmh_model="absent", device="cpu").wmh is None  # nobody asks for it
 
 
 def test_where_the_heads_do_not_fit_each_sequence_keeps_its_own_anatomy(given, monkeypatch):

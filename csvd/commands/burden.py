@@ -42,6 +42,11 @@ def add(commands) -> None:
         help="a voxel belongs to MARKER (wmh, microbleed, lacune or perivascular_space) when its probability reaches "
         "P, between 0 and 1; may be given for each (default: the model's own)",
     )  # fmt: skip
+    parser.add_argument(
+        "--wmh-model", metavar="ID",
+        help="model that outlines hyperintensities: one for csvd wmh, or the ID of --model for its own decoder "
+        "(default: what the card of --model names)",
+    )  # fmt: skip
     add_run_options(parser, "WMH", "burden-mounet", mirror=False)
     parser.set_defaults(run=run)
 
@@ -66,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
             **given,
             **pipeline_options(arguments),
             model=arguments.model,
+            wmh_model=arguments.wmh_model,
             reference=reference,
             thresholds=thresholds,
             siderosis=arguments.siderosis,

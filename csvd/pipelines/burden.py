@@ -5,8 +5,9 @@
 matter hyperintensities on FLAIR, lacunes and perivascular spaces on T1, microbleeds on SWI. 5. Threshold each marker,
 measure it on its own sequence's voxels, judge every candidate by STRIVE-2. 6. Add the scores up.
 
-Where we leave the paper: the sequence is said by the caller and not by a mark painted into the slice; pixels have
-a fixed size, scaled by the brain's median; anatomy says where each marker can lie; the Z-score is against a
+Where we leave the paper: hyperintensities are outlined by networks of their own where the card names them, as these do
+it better than the fourth decoder; the sequence is said by the caller and not by a mark painted into the slice; pixels
+have a fixed size, scaled by the brain's median; anatomy says where each marker can lie; the Z-score is against a
 declared reference, since one patient has no cohort; a marker without its sequence is missing and not 0.
 """
 
@@ -16,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,7 +41,10 @@ from ..sequences import SEQUENCES, TITLES
 from .laying import Laid, lay_sequences
 from .mimics import dark_lines, not_enclosed
 from .walk import Progress, checked_bundle, part, times_s
-from .wmh import PERIVENTRICULAR_MM, cortex_folds, network_slices, relative_slices
+from .wmh import PERIVENTRICULAR_MM, cortex_folds, network_slices, outlined, relative_slices, where_lesions_lie
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MODEL = "burden-mounet"
 ANATOMY_WORK = 0.5  # share of the progress bar: anatomy of every sequence, and laying them over one another
@@ -52,6 +57,7 @@ def measure_burden(
     t1: Image | None = None,
     swi: Image | None = None,
     model: str | Bundle = MODEL,
+    wmh_model: str | Bundle | None = None,
     reference: str | os.PathLike | Reference | None = None,
     thresholds: Mapping[str, float] | None = None,
     siderosis: str | None = None,
@@ -71,6 +77,9 @@ def measure_burden(
     flair, t1, swi
         Sequences of one head, at least one, each of any orientation, spacing and position; see
         ``checks_sequences`` for what is refused.
+    wmh_model
+        Bundle, or its id, that outlines hyperintensities: one of ``pipelines.wmh``, or ``model``, whose own decoder
+        does it then. None takes what the card of ``model`` names.
     reference
         What the Z-score is measured against: a ``Reference`` or the CSV that ``measure.zscore`` describes.
     thresholds
@@ -89,7 +98,8 @@ def measure_burden(
     given = {name: image for name, image in (("flair", flair), ("t1", t1), ("swi", swi)) if image is not None}
     warnings = check_sequences(**given)
     bundle = checked_bundle(model, "burden", members, None, pv_distance_mm)
-    limits = checked_thresholds(bundle, thresholds)
+    outliner = wmh_bundle(bundle, wmh_model) if flair is not None else None
+    limits = checked_thresholds(bundle.thresholds | ({WMH: outliner.threshold} if outliner else {}), thresholds)
     pvs_threshold = checked_pvs_threshold(pvs_threshold)
     ScoreInputs(superficial_siderosis=siderosis)
     if reference is not None and not isinstance(reference, Reference):
@@ -99,33 +109,23 @@ def measure_burden(
     located = time.monotonic()
 
     networks, wmh, focal = bundle.networks(members), None, {}
-    for number, (sequence, markers) in enumerate((s, m) for s, m in SEQUENCES.items() if s in given):
+    zones = {"pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "threshold": limits[WMH]}
+    for number, sequence in enumerate(s for s in SEQUENCES if s in given):
         image, anatomy = given[sequence], laid[sequence].anatomy
         ends = (ANATOMY_WORK + (1 - ANATOMY_WORK) * n / len(given) for n in (number, number + 1))
-        decoders = [bundle.card["labels"].index(marker) for marker in markers]
-        predictor = Predictor(
-            [Routed(network, decoders) for network in networks],
-            bundle.canvas,
-            device,
-            mirror,
-            independent=True,
-            slices=bundle.slices,
-        )
-        grid = axial_grid(image.grid, bundle.in_plane_mm)
-        head, brain = relative_slices(image, anatomy, grid)
-        stack = network_slices(head, brain, bundle)
-        probability = np.zeros((len(markers), *stack.shape), np.float32)
-        told = part(progress, *ends, TITLES[sequence])
-        for slices, window, batch in predictor.batches(stack, BACKGROUNDS[bundle.intensity], told, cancelled):
-            probability[(slice(None), *window, slices)] = batch.transpose(1, 2, 3, 0)
-        doubts += predictor.warnings
-        found = dict(zip(markers, probability, strict=True))
-        if sequence == "flair":
-            found[WMH][cortex_folds(found[WMH], brain, anatomy, grid, limits[WMH])] = 0
-            rules = {"pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "threshold": limits[WMH]}
-            wmh = hyperintensities(image, found[WMH], grid, laid[sequence], rules)
+        run = (device, mirror, part(progress, *ends, TITLES[sequence]), cancelled)
+        if sequence == "flair" and outliner:
+            probability, predictor, exceptions = outlined(image, anatomy, outliner, None, *run)
+            doubts += exceptions
+            wmh = hyperintensities(image, probability, anatomy, zones)
         else:
-            focal |= foci(image, found, brain, grid, laid[sequence], limits)
+            found, brain, grid, predictor = decoded(sequence, image, anatomy, bundle, networks, *run)
+            if sequence == "flair":
+                found[WMH][cortex_folds(found[WMH], brain, anatomy, grid, limits[WMH])] = 0
+                wmh = hyperintensities(image, where_lesions_lie(found[WMH], grid, image, anatomy), anatomy, zones)
+            else:
+                focal |= foci(image, found, brain, grid, laid[sequence], limits)
+        doubts += predictor.warnings
     predicted = time.monotonic()
 
     if t1 is not None and max(t1.spacing_mm) > WIDEST_T1_MM:
@@ -147,7 +147,7 @@ def measure_burden(
             "marker": "burden",
             "input": {sequence: input_facts(image) for sequence, image in given.items()},
             "anatomy": {sequence: place.told for sequence, place in laid.items()},
-            "models": [bundle.provenance, next(iter(laid.values())).anatomy.model],
+            "models": [b.provenance for b in (bundle, outliner) if b] + [next(iter(laid.values())).anatomy.model],
             "device": str(predictor.device),
             **run_facts(),
         },
@@ -156,9 +156,15 @@ def measure_burden(
     return result
 
 
-def checked_thresholds(bundle: Bundle, given: Mapping[str, float] | None) -> dict[str, float]:
-    """The threshold of every marker. Raises InputError for an unknown marker or a number out of range."""
-    limits = bundle.thresholds
+def wmh_bundle(bundle: Bundle, wmh_model: str | Bundle | None) -> Bundle | None:
+    """The bundle that outlines hyperintensities; None where the decoder of ``bundle`` does. Raises ModelError."""
+    chosen = wmh_model or bundle.card.get("wmh_model", bundle.id)
+    name = chosen.id if isinstance(chosen, Bundle) else chosen
+    return None if name == bundle.id else checked_bundle(chosen, WMH, None, None, PERIVENTRICULAR_MM)
+
+
+def checked_thresholds(limits: dict[str, float], given: Mapping[str, float] | None) -> dict[str, float]:
+    """``limits``, but what is ``given``. Raises InputError for an unknown marker or a number out of range."""
     for marker, threshold in (given or {}).items():
         if marker not in limits:
             raise InputError(f"A threshold was given for {marker!r}: use {', '.join(limits)}.")
@@ -167,17 +173,39 @@ def checked_thresholds(bundle: Bundle, given: Mapping[str, float] | None) -> dic
     return {**limits, **(given or {})}
 
 
-def hyperintensities(image: Image, probability: np.ndarray, grid: Grid, laid: Laid, rules: dict) -> Result:
-    """The Result of the FLAIR, from a probability on ``grid``."""
-    anatomy = laid.anatomy
-    probability = resample(probability, grid, image.grid) * anatomy.lesion_share(image.grid)
-    ventricles = anatomy.mask("lateral_ventricles", image.grid)
-    probability[ventricles] = 0
+def decoded(
+    sequence: str,
+    image: Image,
+    anatomy: Anatomy,
+    bundle: Bundle,
+    networks: list[nn.Module],
+    device: str,
+    mirror: bool,
+    told: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[dict[str, np.ndarray], np.ndarray, Grid, Predictor]:
+    """Probability of every marker of a sequence, brain (``relative_slices``), grid of both, and what predicted it."""
+    markers = SEQUENCES[sequence]
+    decoders = [bundle.card["labels"].index(marker) for marker in markers]
+    routed = [Routed(network, decoders) for network in networks]
+    predictor = Predictor(routed, bundle.canvas, device, mirror, independent=True, slices=bundle.slices)
+    grid = axial_grid(image.grid, bundle.in_plane_mm)
+    head, brain = relative_slices(image, anatomy, grid)
+    stack = network_slices(head, brain, bundle)
+    probability = np.zeros((len(markers), *stack.shape), np.float32)
+    for slices, window, batch in predictor.batches(stack, BACKGROUNDS[bundle.intensity], told, cancelled):
+        probability[(slice(None), *window, slices)] = batch.transpose(1, 2, 3, 0)
+    return dict(zip(markers, probability, strict=True)), brain, grid, predictor
+
+
+def hyperintensities(image: Image, probability: np.ndarray, anatomy: Anatomy, zones: dict) -> Result:
+    """The Result of the FLAIR, from a probability on its voxels."""
     brain = anatomy.mask("intracranial", image.grid)
     midplane = find_midplane(brain, image.grid)
     return Result.from_probability(
-        image, probability.clip(0, 1), ventricles, brain, **rules, parameters={"midplane": midplane} if midplane else {}
-    )
+        image, probability, anatomy.mask("lateral_ventricles", image.grid), brain, **zones,
+        parameters={"midplane": midplane} if midplane else {},
+    )  # fmt: skip
 
 
 def foci(

@@ -85,22 +85,15 @@ def segment_wmh(
     )
     located = time.monotonic()
 
-    grid, exceptions = slice_grid(flair, anatomy, bundle)
-    head, brain = relative_slices(flair, anatomy, grid)
-    stack, background = network_slices(head, brain, bundle), BACKGROUNDS[bundle.intensity]
-    predictor = Predictor(bundle.networks(members), None if bundle.matrix else bundle.canvas, device, mirror)
-    probability = predictor(stack, background, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
-    probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
-    probability = unsure_below(probability, bundle.threshold)
-    probability = resample(probability, grid, flair.grid) * anatomy.lesion_share(flair.grid)
-    ventricles = anatomy.mask("lateral_ventricles", flair.grid)
-    probability[ventricles] = 0
+    probability, predictor, exceptions = outlined(
+        flair, anatomy, bundle, members, device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled
+    )
     predicted = time.monotonic()
 
     result = Result.from_probability(
         flair,
-        probability.clip(0, 1),
-        ventricles,
+        probability,
+        anatomy.mask("lateral_ventricles", flair.grid),
         anatomy.mask("intracranial", flair.grid),
         threshold=bundle.threshold if threshold is None else threshold,
         pv_distance_mm=pv_distance_mm,
@@ -110,6 +103,34 @@ def segment_wmh(
     )
     result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
     return result
+
+
+def outlined(
+    flair: Image,
+    anatomy: Anatomy,
+    bundle: Bundle,
+    members: int | None,
+    device: str,
+    mirror: bool,
+    told: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[np.ndarray, Predictor, list[str]]:
+    """Probability on the FLAIR's voxels, what predicted it, and sentences on what is not as published."""
+    grid, exceptions = slice_grid(flair, anatomy, bundle)
+    head, brain = relative_slices(flair, anatomy, grid)
+    stack, background = network_slices(head, brain, bundle), BACKGROUNDS[bundle.intensity]
+    predictor = Predictor(bundle.networks(members), None if bundle.matrix else bundle.canvas, device, mirror)
+    probability = predictor(stack, background, told, cancelled)
+    probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
+    probability = unsure_below(probability, bundle.threshold)
+    return where_lesions_lie(probability, grid, flair, anatomy), predictor, exceptions
+
+
+def where_lesions_lie(probability: np.ndarray, grid: Grid, flair: Image, anatomy: Anatomy) -> np.ndarray:
+    """``probability`` from ``grid`` on the FLAIR's voxels, 0 in ventricles and where else no lesion can be."""
+    probability = resample(probability, grid, flair.grid) * anatomy.lesion_share(flair.grid)
+    probability[anatomy.mask("lateral_ventricles", flair.grid)] = 0
+    return probability.clip(0, 1)
 
 
 def slice_grid(flair: Image, anatomy: Anatomy, bundle: Bundle) -> tuple[Grid, list[str]]:
