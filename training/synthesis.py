@@ -463,11 +463,12 @@ class Generator:
         if rng.random() < 0.6:  # the ependymal lining, pencil-thin: bright in the healthy, not counted as lesion
             image = image + white * torch.exp(-((ventricle / u(0.6, 1.3)) ** 2)) * u(0, 0.35)
         fluid = self.is_fluid[tissue]
-        if rng.random() < 0.35:  # inflow of unsaturated fluid: bright patches in cisterns, sulci and ventricles
+        if rng.random() < 0.35:  # inflow of unsaturated fluid: bright patches in cisterns and sulci, faint ones beside
             flow = ((self.noise(points, u(3, 9), rng) - u(0.6, 1.8)) * 1.5).clamp(0, 1)
-            image = image + fluid * flow * u(0.2, 1.3)
+            lateral = tissue == CODE["lateral_ventricle"]
+            image = image + fluid * flow * u(0.2, 1.3) * (1 - lateral * u(0.6, 1.0))
         if rng.random() < 0.4:  # choroid plexus beyond its label: clumps that hang in the lateral ventricles
-            clumps = torch.sigmoid(4 * (self.noise(points, u(2.5, 6), rng) - u(0, 1.5)))
+            clumps = torch.sigmoid(4 * (self.noise(points, u(2.5, 6), rng) - u(0.9, 2.2)))
             image = image + (tissue == CODE["lateral_ventricle"]) * clumps * u(0.3, 1.7)
         if rng.random() < 0.4:  # pallor around and between lesions, below what readers outline
             image = image + white * u(0.02, 0.14) * torch.sigmoid(2 * self.noise(points, u(5, 12), rng) - ventricle / 6)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -517,12 +518,24 @@ def test_the_learning_rate_rises_then_falls_to_almost_nothing():
     assert rates[-1] == pytest.approx(0.00001, rel=0.01)
 
 
-def test_what_is_shipped_loads_as_a_bundle_in_16_bits_and_tells_its_training(training, tmp_path):
-    (tmp_path / "cards").mkdir()
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "tiny.json").write_text(json.dumps({k: v for k, v in RECIPE.items() if k != "name"}))
+@pytest.fixture
+def card_of_tiny(training, training_folder):
+    """The card of a bundle of ``RECIPE``; returns a function that changes its entries."""
+    for folder in ("cards", "recipes"):
+        (training_folder / folder).mkdir()
+    recipe = {k: v for k, v in RECIPE.items() if k != "name"}
+    for name, changes in (("tiny", {}), ("after", {"start": "tiny"})):
+        (training_folder / "recipes" / f"{name}.json").write_text(json.dumps(recipe | changes))
     card = json.loads((ROOT / "training" / "cards" / "wmh-seunet.json").read_text())
-    (tmp_path / "cards" / "wmh-seunet.json").write_text(json.dumps({**card, "runs": ["tiny"]}))
+
+    def change(**entries):
+        (training_folder / "cards" / "wmh-seunet.json").write_text(json.dumps({**card, "runs": ["tiny"], **entries}))
+
+    change()
+    return change
+
+
+def test_what_is_shipped_loads_as_a_bundle_in_16_bits_and_tells_its_training(card_of_tiny, tmp_path):
     folder = run(steps=50, batch=1)
     assert [row["step"] for row in csv.DictReader((folder / "log.tsv").open(), delimiter="\t")] == ["50"]
     bundle = load_bundle(ship.ship("wmh-seunet", tmp_path / "models"))
@@ -534,7 +547,37 @@ def test_what_is_shipped_loads_as_a_bundle_in_16_bits_and_tells_its_training(tra
     shipped = bundle.networks()[0].state_dict()
     assert all(torch.equal(shipped[k], v.half().float()) for k, v in trained.items() if v.is_floating_point())
     assert bundle.card["training"]["runs"][0]["synthetic_slices"] == 50
-    (tmp_path / "cards" / "wmh-seunet.json").write_text(json.dumps({**card, "runs": ["tiny"], "packed": True}))
+    card_of_tiny(packed=True)
     packed = load_bundle(ship.ship("wmh-seunet", tmp_path / "models"))
     assert [path.name for path in packed.folder.glob("*.safetensors*")] == [row["file"] + ".gz"]
     assert all(map(torch.equal, packed.networks()[0].state_dict().values(), shipped.values()))
+
+
+def test_a_course_goes_on_from_what_a_bundle_ships_where_the_run_before_it_is_not_here(
+    card_of_tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ship, "MODELS", tmp_path / "models")
+    before = run(steps=50, batch=1)
+    ship.ship("wmh-seunet", ship.MODELS)
+    shipped = load_bundle(ship.MODELS / "wmh-seunet")
+    shutil.rmtree(before)
+    after = load_file(run(name="after", start="tiny", steps=1, learning_rate=0.0) / "weights.safetensors")
+    known = shipped.networks()[0].state_dict()
+    assert all(torch.equal(after[name], known[name]) for name in after if name.endswith("weight"))
+    assert ship.trained("tiny") == shipped.card["training"]["runs"][0]
+    with pytest.raises(SystemExit, match="Train it first"):
+        ship.weights_of("absent")
+
+
+def test_training_computes_in_narrow_numbers_only_where_the_hardware_does(training, monkeypatch):
+    seen = []
+
+    def forward(network, images, targets, task):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return network(images)
+
+    monkeypatch.setattr(train, "forward", forward)
+    for narrow in (None, torch.bfloat16):
+        monkeypatch.setattr(train, "reduced_precision", lambda device, narrow=narrow: narrow)
+        run(name=f"narrow {narrow}", steps=1)
+    assert seen == [False, True]
