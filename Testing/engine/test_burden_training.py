@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from csvd.image import resample
 
@@ -203,9 +204,9 @@ def test_training_learns_from_every_sequence_and_goes_on_from_an_encoder(head, t
     small = {"settings": {**SMALL, "shape": [64, 64], "pixel_mm": 2.4}, "steps": 1, "seed": 1}
     network = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [8, 8, 8, 4]}
     first = {**recipe.read_recipe("burden-encoder"), **small, "network": {**network, "markers": 1}, "batch": 3}
-    encoder = train.load_file(train.train(first, tmp_path, torch.device("cpu")) / "weights.safetensors")
+    encoder = load_file(train.train(first, tmp_path, torch.device("cpu")) / "weights.safetensors")
     second = {**recipe.read_recipe("burden"), **small, "network": network, "batch": 5, "learning_rate": 0.0}
-    trained = train.load_file(train.train(second, tmp_path, torch.device("cpu")) / "weights.safetensors")
+    trained = load_file(train.train(second, tmp_path, torch.device("cpu")) / "weights.safetensors")
     kept = [name for name in encoder if name.startswith("encoder.") and "running" not in name and "num_" not in name]
     assert len(kept) > 100
     assert all(torch.allclose(encoder[name], trained[name]) for name in kept)
