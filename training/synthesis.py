@@ -463,7 +463,7 @@ class Generator:
         if rng.random() < 0.6:  # the ependymal lining, pencil-thin: bright in the healthy, not counted as lesion
             image = image + white * torch.exp(-((ventricle / u(0.6, 1.3)) ** 2)) * u(0, 0.35)
         fluid = self.is_fluid[tissue]
-        if rng.random() < 0.35:  # inflow of unsaturated fluid: bright patches in cisterns and sulci, faint in ventricles
+        if rng.random() < 0.35:  # inflow of unsaturated fluid: bright patches in cisterns, faint in the ventricles
             flow = ((self.noise(points, u(3, 9), rng) - u(0.6, 1.8)) * 1.5).clamp(0, 1)
             lateral = tissue == CODE["lateral_ventricle"]
             image = image + fluid * flow * u(0.2, 1.3) * (1 - lateral * u(0.6, 1.0))
