@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import label
 
 from csvd.image import Image
 
 from .heads import CODE, STEP_MM, Head
 from .patients import Patient, PatientGenerator, Stack, together, whole_height
 from .sample import by_slice
-from .synthesis import UNKNOWN, Settings, Slab, blur, sample
+from .synthesis import UNKNOWN, Settings, Slab, blur, lengths, sample
 
 SEQUENCES = {"flair": ("wmh",), "swi": ("microbleed",), "t1": ("lacune", "perivascular")}
 MARKERS = tuple(marker for markers in SEQUENCES.values() for marker in markers)
@@ -31,6 +32,7 @@ DEEP_GREY = [*BASAL_GANGLIA, CODE["thalamus"]]
 INFRATENTORIAL = [CODE[t] for t in ("brain_stem", "cerebellar_white_matter", "cerebellar_cortex")]
 SUPRATENTORIAL_WHITE = [CODE["white_matter"], CODE["lesion"]]
 OUTLINE = 0.5  # share of a voxel from which it belongs to a marker
+TRACE = 0.1  # share of a voxel from which a marker may be seen in it: choice
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class BurdenSettings(Settings):
         default_factory=lambda: {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
     )
     none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
+    noise: float = 0.5  # of the default, which is twice what eleven real T1 and a gradient echo have
     slices: int = 1  # that a network sees at once: the one in the middle, and as many neighbours to either side
 
 
@@ -73,10 +76,14 @@ class Markers:
 
 @dataclass(frozen=True)
 class Sequence3D:
-    """One synthetic scan, int16 voxels, its true markers and brain as bool, all on one grid."""
+    """One synthetic scan, int16 voxels, its true markers and brain as bool, all on one grid.
+
+    ``traces`` are the voxels of which a marker takes ``TRACE`` or more, where ``truth`` asks for half.
+    """
 
     image: Image
     truth: dict[str, Image]
+    traces: dict[str, Image]
     brain: Image
 
 
@@ -96,7 +103,8 @@ class BurdenGenerator(PatientGenerator):
     def slice_of(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Slices of ``flair``, ``swi`` or ``t1`` as ``brain_only`` leaves them, (S, R, A), and markers, (M, R, A).
 
-        The markers are those of the slice in the middle; what this sequence does not show is ``UNKNOWN``.
+        The markers are those of the slice in the middle; what this sequence does not show is ``UNKNOWN``, and so is
+        what is too thin to be outlined.
         """
         while True:
             settings = replace(self.settings, thickness_mm=getattr(self.settings, f"{sequence}_mm"), thin=0.0)
@@ -111,8 +119,9 @@ class BurdenGenerator(PatientGenerator):
         planes = self.acquired(by_slice(slab, self.signal_of(sequence)(slab, markers), kept.slices))
         targets = torch.full((len(MARKERS), *brains[middle].shape), UNKNOWN, device=self.device)
         for name in SEQUENCES[sequence]:
-            least = kept.target_fraction if name == "wmh" else OUTLINE
-            targets[MARKERS.index(name)] = (by_slice(slab, getattr(markers, name), kept.slices)[middle] > least).float()
+            share = by_slice(slab, getattr(markers, name), kept.slices)[middle]
+            target = (share > kept.target_fraction).float() if name == "wmh" else outlined(share)
+            targets[MARKERS.index(name)] = target
         level = planes[middle][brains[middle] > 0.5].median()
         pairs = self.alike(zip(planes, brains, strict=True))
         return torch.stack([self.brain_only(plane, brain, level) for plane, brain in pairs]), targets
@@ -175,7 +184,10 @@ class BurdenGenerator(PatientGenerator):
 
     def near(self, slab: Slab, centre: torch.Tensor, reach: float) -> torch.Tensor:
         """Indices of the points within ``reach`` mm of a centre (3,), so that small things cost little."""
-        return ((slab.points - centre[:, None]).abs() < reach).all(0).nonzero()[:, 0]
+        here = ((slab.points[0] - centre[0]).abs() < reach).nonzero()[:, 0]
+        for axis in (1, 2):  # of the few that are left
+            here = here[(slab.points[axis, here] - centre[axis]).abs() < reach]
+        return here
 
     def grow_microbleeds(self, slab: Slab, count: int) -> torch.Tensor:
         """Round bleeds of 2 to 10 mm, mostly about 3: lobar, deep and infratentorial: (N,)."""
@@ -192,7 +204,7 @@ class BurdenGenerator(PatientGenerator):
                 radius = float(np.clip(np.exp(self.rng.normal(np.log(3.0), 0.4)), 2, 10)) / 2
                 here = self.near(slab, centre, 1.5 * radius + 2)
                 axes = torch.from_numpy(self.rng.uniform(0.85, 1.2, (3, 1)).astype(np.float32)).to(self.device)
-                away = ((slab.points[:, here] - centre[:, None]) * axes).norm(dim=0)
+                away = lengths((slab.points[:, here] - centre[:, None]) * axes)
                 depth[here] = torch.maximum(depth[here], radius - away)
         return torch.sigmoid(depth / self.uniform(0.12, 0.3))
 
@@ -207,7 +219,7 @@ class BurdenGenerator(PatientGenerator):
         for centre in self.centres(slab, home, count).T:
             radius = float(np.clip(np.exp(self.rng.normal(np.log(6.0), 0.4)), 3.2, 15)) / 2
             here = self.near(slab, centre, 2 * radius + 2)
-            away = self.turned(slab.points[:, here] - centre[:, None], self.rng.uniform(0.7, 1.35, 3)).norm(dim=0)
+            away = lengths(self.turned(slab.points[:, here] - centre[:, None], self.rng.uniform(0.7, 1.35, 3)))
             depth[here] = torch.maximum(depth[here], radius * ragged[here] - away)
         return torch.sigmoid(depth / self.uniform(0.15, 0.4)) * self.is_brain[tissue]
 
@@ -248,12 +260,18 @@ class BurdenGenerator(PatientGenerator):
         ends = (position.abs() - half_mm).clamp(min=0)
         inside = position.clamp(-half_mm, half_mm)
         across = offset - along[:, None] * position - bend[:, None] * (inside**2 / half_mm)
-        depth[here] = torch.maximum(depth[here], radius - (across.norm(dim=0) ** 2 + ends**2).sqrt())
+        depth[here] = torch.maximum(depth[here], radius - (across.square().sum(0) + ends**2).sqrt())
 
-    def veins(self, slab: Slab, radius_mm: float, length_mm: float) -> torch.Tensor:
-        """Share of each point that is a vein: curves of all directions: (N,)."""
+    def veins(self, slab: Slab, radius_mm: float, length_mm: float, root_mm: float = torch.inf) -> torch.Tensor:
+        """Share of each point that is a vein: curves of all directions: (N,).
+
+        Those with a ``root_mm`` are as wide as asked for in the sulci and beside the ventricles, where real veins
+        gather, and taper from there over so many mm.
+        """
         away = self.noise.from_curves(slab.points, length_mm, radius_mm + 1, self.rng)
-        return torch.sigmoid((radius_mm - away) / 0.3)
+        depths = (sample(getattr(slab.head, name), slab.points).float() for name in ("cortex_mm", "ventricle_mm"))
+        radius = radius_mm * torch.exp(-torch.minimum(*depths) * STEP_MM / root_mm)
+        return torch.sigmoid((radius - away) / 0.3)
 
     # Signals
 
@@ -293,9 +311,9 @@ class BurdenGenerator(PatientGenerator):
         cavity = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[tissue]
         image = image + cavity * (u(0.5, 1.6) * level - image)
         inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
-        for radius, length, most in ((u(0.3, 1.0), u(5, 9), 4), (u(0.6, 1.6), u(7, 12), 3)):
+        for radius, apart, most, root in ((u(0.2, 0.6), u(5, 9), 4, torch.inf), (u(0.5, 1.4), u(7, 12), 3, u(2, 5))):
             for _ in range(int(rng.integers(1, most))):
-                image = image * (1 - self.veins(slab, radius, length) * inside * u(0.3, 0.95))
+                image = image * (1 - self.veins(slab, radius, apart, root) * inside * u(0.3, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
@@ -325,7 +343,7 @@ class BurdenGenerator(PatientGenerator):
 
     def acquired(self, planes: torch.Tensor) -> list[torch.Tensor]:
         """(S, R, A) as one scanner acquires them; the noise itself goes on from slice to slice."""
-        return [self.acquire(plane) for plane in self.alike(planes)]
+        return [self.acquire(plane, self.settings.noise) for plane in self.alike(planes)]
 
     # Whole scans
 
@@ -335,10 +353,19 @@ class BurdenGenerator(PatientGenerator):
         slices = torch.stack(self.acquired(signal), 2).cpu().numpy()
         self.settings = kept
         voxels = np.rint(slices * 300).clip(0, 32767).astype(np.int16)
-        shares = {name: getattr(markers, name) for name in MARKERS} | {"brain": self.is_brain[slab.tissue]}
-        masks = {
-            name: Image(by_slice(slab, values, stack.shape[2]).permute(1, 2, 0).cpu().numpy() > OUTLINE, stack.affine)
-            for name, values in shares.items()
-        }
-        brain = masks.pop("brain")
-        return Sequence3D(Image(voxels, stack.affine), masks, brain)
+
+        def voxels_of(values: torch.Tensor, least: float) -> Image:
+            return Image((by_slice(slab, values, stack.shape[2]) > least).permute(1, 2, 0).cpu().numpy(), stack.affine)
+
+        truth, traces = (
+            {name: voxels_of(getattr(markers, name), least) for name in MARKERS} for least in (OUTLINE, TRACE)
+        )
+        brain = voxels_of(self.is_brain[slab.tissue], OUTLINE)
+        return Sequence3D(Image(voxels, stack.affine), truth, traces, brain)
+
+
+def outlined(share: torch.Tensor) -> torch.Tensor:
+    """1 where a marker fills half of a pixel (R, A), and UNKNOWN where a spot of it nowhere does: seen, or not."""
+    spots = torch.from_numpy(label((share > TRACE).cpu().numpy(), np.ones((3, 3)))[0]).to(share.device)
+    faint = (spots > 0) & ~torch.isin(spots, spots[share > OUTLINE])
+    return torch.where(faint, UNKNOWN, (share > OUTLINE).float())

@@ -105,8 +105,9 @@ def as_markdown(bundle: Bundle, patients: Sequence, figures: dict[str, dict], re
         "are through the whole pipeline: checks, anatomy, registration, network, STRIVE-2 sizes. A threshold is the "
         "most sensitive one within the false candidates that were asked for (of perivascular spaces the best F1, of "
         "hyperintensities the best Dice). A drawn lesion counts when the rules of the engine measure it as its marker "
-        "on the scan's own voxels; it is found when a candidate that counts meets it; a candidate that meets no drawn "
-        "voxel is false. Infarcts are not drawn. Made by `python -m training.judge_burden`.",
+        "on the scan's own voxels; it is found when a candidate that counts meets it; a candidate is false when it "
+        "meets no voxel that holds some of the marker. Infarcts are not drawn. "
+        "Made by `python -m training.judge_burden`.",
         "",
         table(columns, [{"marker": marker, **row} for marker, row in figures.items()]),
         "",

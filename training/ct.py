@@ -35,7 +35,7 @@ from .ct_physics import (
 from .heads import CODE, STEP_MM, Head
 from .patients import Patient, PatientGenerator, Stack, together, whole_height
 from .sample import by_slice, scan
-from .synthesis import UNKNOWN, Settings, Slab, blur, sample
+from .synthesis import UNKNOWN, Settings, Slab, blur, lengths, sample
 
 DRAWN_MM = 0.8  # the maps are 1 mm: finer pixels are interpolated from slices drawn at about this size
 FLAIR_WHITE = 300  # choice: grey value of white matter in a FLAIR that is written
@@ -198,7 +198,7 @@ class CTGenerator(PatientGenerator):
             return torch.zeros(slab.tissue.shape, device=self.device)
         back = third[third[:, 1] <= third[:, 1].min() + 2].mean(0)
         play = [self.uniform(-1, 1), self.uniform(-6, -2), self.uniform(-2, 3)]
-        away = (slab.points - (back + torch.tensor(play, device=self.device))[:, None]).norm(dim=0)
+        away = lengths(slab.points - (back + torch.tensor(play, device=self.device))[:, None])
         return torch.sigmoid((self.uniform(1, 3.5) - away) / 0.4)
 
     def softened(self, slab: Slab, lesion: torch.Tensor, pixel_mm: float) -> torch.Tensor:

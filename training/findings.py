@@ -2,7 +2,8 @@
 
 A true lesion is a cluster of the drawn mask that has the sizes of its marker (STRIVE-2), measured by the engine's own
 rules; it is found when a candidate that counts meets it, and found by half as MO-UNet counts (at least 50 % covered).
-A candidate that meets no drawn voxel is false.
+A candidate is false when it meets no voxel with a trace of the marker: what fills less than half of its voxels has no
+outline, but may be seen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from csvd.measure.zones import periventricular
 from csvd.result import Result
 from csvd.sequences import SEQUENCE_OF
 
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 HALF = cutoff("hit_mounet").value
 # Asked for: so many false candidates a scan at most, and at least this sensitivity and correlation.
 FALSE_LIMIT = {MICROBLEED: 2.0, LACUNE: 1.0}
@@ -69,8 +70,12 @@ class Marked:
         return cls(lesions, kept["ml"], {key: Found(**row) for key, row in kept["at"].items()})
 
 
-def compare_focal(truth: np.ndarray, result: FocalResult) -> Marked:
-    """Drawn voxels, bool (i, j, k) on the grid of ``result``, against its candidates at every threshold."""
+def compare_focal(truth: np.ndarray, result: FocalResult, traces: np.ndarray | None = None) -> Marked:
+    """Drawn voxels, bool (i, j, k) on the grid of ``result``, against its candidates at every threshold.
+
+    ``traces``, alike, are all voxels that hold some of the marker; those of ``truth`` unless given.
+    """
+    traces = truth if traces is None else traces
     marker, affine = result.marker, result.image.affine
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / MM3_PER_ML
     lesions, at = [], {}
@@ -81,7 +86,7 @@ def compare_focal(truth: np.ndarray, result: FocalResult) -> Marked:
         counting = [where for c, where in zip(found.candidates, found.voxels, strict=True) if c.counts]
         at[str(threshold)] = Found(
             covered=[round(lesion.mean_probability, 3) for lesion in drawn],
-            false=sum(not truth.ravel()[where].any() for where in counting),
+            false=sum(not traces.ravel()[where].any() for where in counting),
             count=len(counting),
             ml=float(found.mask.sum() * voxel_ml),
             dice=dice(found.mask, truth),
@@ -90,10 +95,11 @@ def compare_focal(truth: np.ndarray, result: FocalResult) -> Marked:
     return Marked(lesions, float(truth.sum() * voxel_ml), at)
 
 
-def compare_wmh(truth: np.ndarray, result: Result) -> Marked:
+def compare_wmh(truth: np.ndarray, result: Result, traces: np.ndarray | None = None) -> Marked:
     """As ``compare_focal``, for hyperintensities; their sizes are those of Tiantan, their regions the two zones."""
     affine, spacing_mm = result.image.affine, result.image.spacing_mm
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / MM3_PER_ML
+    traces = truth if traces is None else traces
     zones = periventricular(truth, result.distance_mm, result.parameters["pv_distance_mm"])
     lesions, at = [], {}
     for threshold in THRESHOLDS:
@@ -102,7 +108,7 @@ def compare_wmh(truth: np.ndarray, result: Result) -> Marked:
         clusters = Clusters.of(mask, slice_axis(spacing_mm))
         at[str(threshold)] = Found(
             covered=[round(lesion.mean_probability, 3) for lesion in drawn],
-            false=int(np.sum(clusters.mean(truth[clusters.index]) == 0)),
+            false=int(np.sum(clusters.mean(traces[clusters.index]) == 0)),
             count=clusters.count,
             ml=float(mask.sum() * voxel_ml),
             dice=dice(mask, truth),

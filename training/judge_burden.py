@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ STACKS = {
 }
 CONTROLS = ("wholehead", "HC0001")
 EXAMPLES = 3  # of each marker in the figure
+TRACED, OUTLINED = 1, 2  # a drawn marker in the files of a patient: some of a voxel, and half of it or more
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,19 @@ def draw(patient: Patient, heads: list[Head], data: tuple, folder: Path) -> None
     partial.mkdir(parents=True, exist_ok=True)
     for sequence, scan in generator.patient_scans(head, STACKS).items():
         write_image(scan.image, partial / f"{sequence}.nii.gz")
+        traces = true_markers(sequence, replace(scan, truth=scan.traces))
         for marker, truth in true_markers(sequence, scan).items():
-            write_image(truth, partial / f"{marker}.nii.gz")
+            write_image(truth.like(truth.voxels + traces[marker].voxels), partial / f"{marker}.nii.gz")
     partial.rename(folder)
 
 
-def judge(result: BurdenResult, truths: dict[str, np.ndarray]) -> dict:
-    """What was found of every marker, as JSON keeps it; nothing is true of a marker without a truth."""
+def judge(result: BurdenResult, drawn: dict[str, np.ndarray]) -> dict:
+    """What was found of every marker, as JSON keeps it; nothing is true of a marker that is not ``drawn``."""
     marked = {}
     for marker, found in result.markers.items():
-        truth = truths.get(marker, np.zeros(found.probability.shape, bool))
-        marked[marker] = asdict((compare_wmh if marker == WMH else compare_focal)(truth, found))
+        there = drawn.get(marker, np.zeros(found.probability.shape, np.uint8))
+        compare = compare_wmh if marker == WMH else compare_focal
+        marked[marker] = asdict(compare(there == OUTLINED, found, there >= TRACED))
     return {"warnings": result.warnings, "markers": marked}
 
 
@@ -111,8 +114,8 @@ def kept(path: Path, make) -> dict:
 
 def judge_patient(folder: Path, bundle: Bundle) -> dict:
     scans = {sequence: read_image(folder / f"{sequence}.nii.gz") for sequence in SEQUENCES}
-    truths = {marker: read_image(folder / f"{marker}.nii.gz").voxels > 0 for marker in SEQUENCE_OF}
-    return judge(measure_burden(**scans, model=bundle), truths)
+    drawn = {marker: read_image(folder / f"{marker}.nii.gz").voxels for marker in SEQUENCE_OF}
+    return judge(measure_burden(**scans, model=bundle), drawn)
 
 
 # Real scans
@@ -180,7 +183,7 @@ def examples(bundle: Bundle, folder: Path, thresholds: dict[str, float]) -> list
         truth: Image = read_image(folder / f"{marker}.nii.gz")
         for k in np.argsort(-np.count_nonzero(truth.voxels, axis=(0, 1)))[: 3 * EXAMPLES : 3]:
             picture = scans[SEQUENCE_OF[marker]].voxels[:, :, k]
-            shown.append((marker, picture, truth.voxels[:, :, k] > 0, found.mask[:, :, k]))
+            shown.append((marker, picture, truth.voxels[:, :, k] == OUTLINED, found.mask[:, :, k]))
     return shown
 
 

@@ -13,13 +13,14 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from csvd.bundle import load_bundle
 from csvd.inference import reduced_precision
@@ -175,6 +176,30 @@ def patches(
     return tuple(map(torch.stack, zip(*cut, strict=True)))
 
 
+class Batches(IterableDataset):
+    """Endless batches of a recipe, as its network sees them: pictures (B, S, R, A) and targets.
+
+    Where a ``DataLoader`` has workers, each draws batches of its own, ahead of the training that they wait for.
+    """
+
+    def __init__(self, recipe: dict, data: Path, seed: int, device: torch.device):
+        self.recipe, self.data, self.seed, self.device = recipe, data, seed, device
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        recipe, worker = self.recipe, get_worker_info()
+        seed = self.seed + (worker.id * 7919 if worker else 0)
+        generator = make_generator(recipe, self.data, seed, self.device)
+        draw, turns = TASKS[recipe["task"]][0], recipe.get("draw", [{}])
+        prepare = PREPARE[recipe["intensity"]] if "intensity" in recipe else lambda image: image
+        while True:  # every batch has every sequence
+            drawn = (draw(generator, **turns[n % len(turns)]) for n in range(recipe["batch"]))
+            images, targets = map(torch.stack, zip(*drawn, strict=True))
+            images = prepare(images if images.ndim == 4 else images[:, None])
+            if "patch" in recipe:
+                images, targets = patches(images, targets, recipe["patch"], generator.rng, recipe.get("patches", 1))
+            yield images, targets
+
+
 def start_log(log: Path, first: int) -> float:
     """Keep the rows up to the step from which training goes on; return the seconds spent so far."""
     rows = log.read_text(encoding="utf-8").splitlines()[1:] if log.exists() else []
@@ -209,10 +234,8 @@ def seeing(kernel: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return several
 
 
-def train(recipe: dict, data: Path, device: torch.device) -> Path:
-    draw, loss_of = TASKS[recipe["task"]]
-    turns = recipe.get("draw", [{}])
-    prepare = PREPARE[recipe["intensity"]] if "intensity" in recipe else lambda image: image
+def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> Path:
+    loss_of = TASKS[recipe["task"]][1]
     run = HERE / "runs" / recipe["name"]
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe["seed"])
@@ -233,17 +256,13 @@ def train(recipe: dict, data: Path, device: torch.device) -> Path:
         first = state["step"]
     log = run / "log.tsv"
     seconds = start_log(log, first)
-    generator = make_generator(recipe, data, recipe["seed"] * 1_000_003 + first, device)
+    batches = Batches(recipe, data, recipe["seed"] * 1_000_003 + first, torch.device("cpu") if workers else device)
+    batches = DataLoader(batches, batch_size=None, num_workers=workers)
     steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic() - seconds
     narrow = torch.bfloat16 if reduced_precision(device) else None  # emulated where hardware has none: ten times slower
     losses, scores = [], []
-    for step in range(first, steps):
-        drawn = (draw(generator, **turns[n % len(turns)]) for n in range(batch))  # every batch has every sequence
-        images, targets = map(torch.stack, zip(*drawn, strict=True))
-        images = prepare(images if images.ndim == 4 else images[:, None])
-        if "patch" in recipe:
-            images, targets = patches(images, targets, recipe["patch"], generator.rng, recipe.get("patches", 1))
-        images = images.contiguous(memory_format=layout)
+    for step, (images, targets) in zip(range(first, steps), batches, strict=False):
+        images, targets = images.to(device, memory_format=layout), targets.to(device)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, recipe["learning_rate"])
         with torch.autocast(device.type, narrow, enabled=narrow is not None):
@@ -283,11 +302,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with label_maps, lesion_masks_mni, mars_atlas")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads of this process")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw ahead, each on a core of its own")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     for name in arguments.recipe:
-        print(train(read_recipe(name), arguments.data, torch.device(arguments.device)))
+        print(train(read_recipe(name), arguments.data, torch.device(arguments.device), arguments.workers))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_what_is_written_is_the_brain_with_its_fluid_in_air_of_zero(tmp_path):
     brain = np.zeros(voxels.shape, bool)
     brain[6:14, 6:14, 1:5] = True
     brain[9:11, 9:11] = False  # a ventricle
-    scan = Sequence3D(Image(voxels, np.eye(4)), {}, Image(brain, np.eye(4)))
+    scan = Sequence3D(Image(voxels, np.eye(4)), {}, {}, Image(brain, np.eye(4)))
     image = stripped(scan)
     assert image.voxels.dtype == np.uint8
     assert (image.voxels[10, 10, 2], image.voxels[3, 10, 2], image.voxels[2, 10, 2]) == (LEVELS, LEVELS, 0)

@@ -12,11 +12,11 @@ pytest.importorskip("training.heads", reason="training is not beside the tests")
 from made_head import made_head
 
 from training import recipe, ship, train
-from training.burden import MARKERS, SEQUENCES, BurdenGenerator, BurdenSettings, Markers
+from training.burden import MARKERS, SEQUENCES, BurdenGenerator, BurdenSettings, Markers, outlined
 from training.ct import nod
-from training.heads import CODE
+from training.heads import CODE, STEP_MM
 from training.patients import Stack
-from training.synthesis import UNKNOWN
+from training.synthesis import UNKNOWN, sample
 
 SMALL = {"shape": (96, 128), "pixel_mm": 1.2}
 NOTHING = dict.fromkeys(("microbleed", "lacune", "basal", "centrum"), 0)
@@ -147,6 +147,27 @@ def test_lacunes_are_dark_on_t1_and_flair_and_microbleeds_on_swi(head):
         assert signal[inside].median() < 0.75 * signal[white].median()
 
 
+def test_a_spot_that_nowhere_fills_half_a_pixel_is_neither_marker_nor_background():
+    share = torch.zeros(12, 12)
+    share[1:3, 1:3] = torch.tensor([[0.3, 0.9], [0.2, 0.3]])  # outlined: its edge is background
+    share[8:10, 8:10] = 0.4  # faint
+    share[5, 5] = 0.05  # not to be seen
+    target = outlined(share)
+    assert target[1, 2] == 1
+    assert target[1, 1] == target[2, 2] == target[5, 5] == 0
+    assert (target[8:10, 8:10] == UNKNOWN).all()
+    assert (target == UNKNOWN).sum() == 4
+
+
+def test_wide_veins_gather_in_the_sulci_and_taper_into_white_matter(head):
+    draws = generator(head)
+    slab, _ = whole(draws, head)
+    depth = torch.minimum(*(sample(getattr(head, name), slab.points).float() for name in ("cortex_mm", "ventricle_mm")))
+    depth, white = depth * STEP_MM, slab.tissue == CODE["white_matter"]
+    vein = torch.stack([draws.veins(slab, 1.2, 5.0, 2.0) for _ in range(4)]).mean(0)
+    assert vein[white & (depth > 6)].mean() < 0.3 * vein[depth < 1].mean()
+
+
 def test_veins_are_dark_on_swi_and_no_target(head):
     draws = generator(head, none=1.0)
     for _ in range(5):
@@ -169,6 +190,8 @@ def test_the_sequences_of_a_patient_show_the_same_markers_each_on_its_own_grid(h
     for sequence, stack in stacks.items():
         assert scans[sequence].image.voxels.shape == stack.shape
         assert set(scans[sequence].truth) == set(MARKERS)
+        for marker in MARKERS:  # what fills half of a voxel is also a trace
+            assert not (scans[sequence].truth[marker].voxels & ~scans[sequence].traces[marker].voxels).any()
     fine, coarse = (scans[s].truth["wmh"] for s in ("t1", "swi"))
     there = resample(fine.voxels.astype(np.float32), fine.grid, coarse.grid) > 0.5
     both = 2 * (there & coarse.voxels).sum() / (there.sum() + coarse.voxels.sum())
@@ -187,7 +210,7 @@ def test_a_torn_slice_lacks_about_half_of_the_whole(head):
     assert 0.2 < float((torn != 0).sum() / (picture != 0).sum()) < 0.8
 
 
-@pytest.mark.parametrize("name", ["burden-encoder", "burden", "burden-dense", "burden-slices"])
+@pytest.mark.parametrize("name", ["burden-encoder", "burden", "burden-dense", "burden-slices", "burden-veins"])
 def test_recipes_name_every_sequence_and_hold_heads_back(name):
     known = recipe.read_recipe(name)
     assert {turn["sequence"] for turn in known["draw"]} == set(SEQUENCES)

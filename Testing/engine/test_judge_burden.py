@@ -75,6 +75,20 @@ def test_a_drawn_lesion_is_found_by_a_candidate_that_meets_it_and_others_are_fal
     assert (high.false, high.count, high.dice) == (0, 1, pytest.approx(2 * 64 / (64 + 118)))
 
 
+def test_a_candidate_on_a_trace_of_a_drawn_lesion_is_not_false():
+    truth, probability = drawn_and_probability()
+    traces = truth.copy()
+    traces[BESIDE] = True
+    found = FocalResult.from_probability(
+        "microbleed", IMAGE, probability, brain=np.ones(SHAPE, bool), midplane=None,
+        regions=Regions(np.ones(SHAPE, np.uint8), MICROBLEED_REGIONS),
+    )  # fmt: skip
+    with_traces, without = compare_focal(truth, found, traces), compare_focal(truth, found)
+    assert (with_traces.at["0.5"].false, without.at["0.5"].false) == (0, 1)
+    assert with_traces.lesions == without.lesions
+    assert with_traces.at["0.5"].covered == without.at["0.5"].covered
+
+
 def test_hyperintensities_are_judged_by_tiantans_sizes_and_by_zone():
     truth, probability = drawn_and_probability()
     ventricles = np.zeros(SHAPE, bool)
@@ -185,7 +199,7 @@ def write_patient(folder):
         level = 0.98 * image.voxels.max()
         for marker in (marker for marker, home in SEQUENCE_OF.items() if home == sequence):
             truth = (image.voxels >= level) if marker in lesions else np.zeros(image.voxels.shape, bool)
-            write_image(image.like(truth), folder / f"{marker}.nii.gz")
+            write_image(image.like(judge_burden.OUTLINED * truth.astype(np.uint8)), folder / f"{marker}.nii.gz")
 
 
 def test_a_patient_is_judged_through_the_whole_pipeline(bundle, tmp_path):

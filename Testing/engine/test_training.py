@@ -451,6 +451,14 @@ def test_training_leaves_weights_of_the_recipe_s_network_a_log_and_a_curve(train
     assert (folder / "curve.png").stat().st_size > 1000
 
 
+def test_a_worker_draws_ahead_what_training_would_have_drawn(training):
+    alone = load_file(run() / "weights.safetensors")
+    (train.HERE / "runs" / "tiny" / "checkpoint.pt").unlink()
+    helped = load_file(train.train(RECIPE, None, torch.device("cpu"), workers=1) / "weights.safetensors")
+    assert len(training) == 1  # the second generator was made in the worker
+    assert all(torch.allclose(alone[name], helped[name], atol=1e-5) for name in alone)
+
+
 def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(training, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 1)
     draw, loss = train.TASKS["wmh"]
