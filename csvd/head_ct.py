@@ -69,11 +69,13 @@ class HeadCT:
         """The intracranial space, bool: what the skull encloses next to what a network ``outlined`` as that space.
 
         A network draws the outline of the fluid, the skull is where it is; only the neck is the network's to leave out.
+        Without a skull it is all that stripping left, down to where the network ends.
         """
-        if not self.closed:
-            return outlined
         pixel_mm = in_plane_mm(self.image)
         axis = world_axes(self.image.grid)[2]
+        if not self.closed:
+            in_plane = tuple(n for n in range(3) if n != axis)
+            return self.cavity & outlined.any(axis=in_plane, keepdims=True)
         near = [distance_mm(~plane, pixel_mm) <= OUTLINE_MM for plane in np.moveaxis(outlined, axis, 0)]
         return self.cavity & np.moveaxis(np.stack(near), 0, axis)
 
