@@ -65,8 +65,8 @@ class ModelLogic(ScriptedLoadableModuleLogic):
         with contextlib.suppress(Exception):  # the run says what is wrong
             self.pipeline()
 
-    def models(self):
-        """{id: card} of the models for this task."""
+    def models(self, task=None):
+        """{id: card} of the models for a task; this module's own unless told otherwise."""
         from csvd.bundle import available_models
 
         cards = {}
@@ -75,7 +75,7 @@ class ModelLogic(ScriptedLoadableModuleLogic):
                 card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
-            if card.get("task") == self.task:
+            if card.get("task") == (task or self.task):
                 cards[model] = card
         return cards
 

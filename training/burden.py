@@ -311,7 +311,7 @@ class BurdenGenerator(PatientGenerator):
         cavity = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[tissue]
         image = image + cavity * (u(0.5, 1.6) * level - image)
         inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
-        for radius, apart, most, root in ((u(0.2, 0.6), u(5, 9), 4, torch.inf), (u(0.5, 1.4), u(7, 12), 3, u(2, 5))):
+        for radius, apart, most, root in ((u(0.2, 0.5), u(4, 9), 5, torch.inf), (u(0.4, 1.0), u(5, 10), 4, u(2, 5))):
             for _ in range(int(rng.integers(1, most))):
                 image = image * (1 - self.veins(slab, radius, apart, root) * inside * u(0.3, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles

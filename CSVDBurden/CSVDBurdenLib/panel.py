@@ -6,6 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from csvd.burden_result import WMH
 from csvd.errors import CsvdError
 from csvd.sequences import SEQUENCE_OF, TITLES
 from csvd_panel.base import BasePanel
@@ -37,6 +38,9 @@ class BurdenPanel(BasePanel):
         self.review = CandidatesSection(ui, parent, self._change, self.bring)
         # Every marker has a threshold of its own, which is chosen beside the results.
         ui.thresholdSpinBox.visible = ui.thresholdSpinBoxLabel.visible = False
+        outliners = {model: card["title"] for model, card in (logic.models(WMH) | logic.models()).items()}
+        _fill(ui.wmhModelComboBox, {"": _("As the card of the model says"), **outliners})
+        ui.wmhModelComboBox.connect("currentIndexChanged(int)", self._on_wmh_model)
         ui.markerComboBox.connect("currentIndexChanged(int)", self._on_marker)
         ui.shownComboBox.connect("currentIndexChanged(int)", self._on_shown)
         ui.plotButton.connect("clicked()", self._on_plot)
@@ -73,6 +77,15 @@ class BurdenPanel(BasePanel):
             "display": (p.displayMode, p.opacity),
         }
 
+    def _on_parameters(self, caller=None, event=None):
+        super()._on_parameters(caller, event)
+        self.ui.wmhModelComboBox.setCurrentIndex(max(self.ui.wmhModelComboBox.findData(self.parameters.wmhModel), 0))
+
+    def _on_wmh_model(self, index):
+        model = self.ui.wmhModelComboBox.itemData(index) or ""
+        if self.parameters is not None and model != self.parameters.wmhModel:
+            self.parameters.wmhModel = model
+
     def _on_marker(self, index):
         """Another marker brings its own threshold."""
         marker = self.ui.markerComboBox.itemData(index) if index >= 0 else None
@@ -105,6 +118,7 @@ class BurdenPanel(BasePanel):
                 return None
         return self._prepare(
             scans,
+            wmh_model=p.wmhModel or None,
             reference=self.scores.reference,
             siderosis=p.siderosis.value or None,
             pvs_threshold=p.pvsAbove,

@@ -30,11 +30,13 @@ class Siderosis(enum.Enum):
 @parameterNodeWrapper
 class CSVDBurdenParameterNode(SegmentationParameters):
     """`threshold` is that of `marker`, which is chosen beside it; more perivascular spaces than `pvsAbove` are a point
-    of the total score."""
+    of the total score. `wmhModel` outlines hyperintensities: the id of a model, or empty for what the card of `model`
+    names."""
 
     flair: slicer.vtkMRMLScalarVolumeNode
     t1: slicer.vtkMRMLScalarVolumeNode
     swi: slicer.vtkMRMLScalarVolumeNode
+    wmhModel: str = ""
     marker: str = ""
     siderosis: Siderosis = Siderosis.UNKNOWN
     pvsAbove: Annotated[int, WithinRange(0, 99)] = 10

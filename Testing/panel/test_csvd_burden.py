@@ -37,7 +37,7 @@ REFERENCE = (
 
 
 def measure(
-    *, progress=None, cancelled=None, model, reference=None, siderosis=None, pvs_threshold=10, pv_distance_mm=10.0,
+    *, progress=None, cancelled=None, model, wmh_model=None, reference=None, siderosis=None, pvs_threshold=10, pv_distance_mm=10.0,
     pv_rule="voxel", device="auto", mirror=False, thresholds=None, **images,
 ):  # fmt: skip
     """As `measure_burden`: the patient of `burden_patient`, whatever the voxels are."""
@@ -54,15 +54,16 @@ def measure(
         set_inputs={} if siderosis is None else {"superficial_siderosis": siderosis},
         pvs_threshold=pvs_threshold,
         reference=reference,
-        parameters={"model": model, "mirror": mirror},
+        parameters={"model": model, "mirror": mirror, "wmh_model": wmh_model},
         provenance={"marker": "burden", "input": {}, "date": "2026-01-01T00:00:00+00:00"},
     )
 
 
 @pytest.fixture(autouse=True)
 def stand_ins(tmp_path, monkeypatch):
-    (tmp_path / "models" / "burden-mounet").mkdir(parents=True)
-    (tmp_path / "models" / "burden-mounet" / "model.json").write_text(CARD, encoding="utf-8")
+    for model, card in (("burden-mounet", CARD), ("wmh-tiny", CARD.replace("burden", "wmh"))):
+        (tmp_path / "models" / model).mkdir(parents=True)
+        (tmp_path / "models" / model / "model.json").write_text(card, encoding="utf-8")
     monkeypatch.setenv("CSVD_MODELS", str(tmp_path / "models"))
 
 
@@ -354,6 +355,24 @@ def test_what_was_set_before_a_run_goes_into_it(ui, scans, choose, apply):
     assert scores(ui, 2)["Total SVD score (0-4)"] == "3"
 
 
+def test_who_outlines_hyperintensities_can_be_chosen(panel, ui, scans, choose, apply):
+    box = ui.wmhModelComboBox
+    offered = [box.itemData(n) for n in range(box.count)]  # the models that ship stand among them
+    assert offered[:2] == ["", "wmh-tiny"]
+    assert offered[-1] == "burden-mounet"
+    assert not any(name.startswith(("anatomy", "leukoaraiosis")) for name in offered)
+    choose(scans)
+    apply()
+    assert panel.result.parameters["wmh_model"] is None
+    box.setCurrentIndex(1)
+    apply()
+    assert panel.result.parameters["wmh_model"] == "wmh-tiny"
+    panel.parameters.wmhModel = "burden-mounet"
+    assert box.currentIndex == len(offered) - 1
+    panel.parameters.wmhModel = "one that was taken away"
+    assert (box.currentIndex, panel.parameters.wmhModel) == (0, "")
+
+
 def test_every_marker_has_its_own_threshold(ui, panel, run, wait_until):
     assert not ui.thresholdSpinBox.visible
     ui.markerComboBox.setCurrentIndex(ui.markerComboBox.findData("microbleed"))
@@ -535,10 +554,7 @@ def test_the_example_of_the_documentation_runs(scans, monkeypatch, capsys):
     ]  # fmt: skip
 
 
-def test_a_model_of_another_task_is_not_offered(logic, tmp_path):
-    other = tmp_path / "models" / "wmh-tiny"
-    other.mkdir()
-    (other / "model.json").write_text(CARD.replace('"burden"', '"wmh"'), encoding="utf-8")
+def test_a_model_of_another_task_is_not_offered(logic):
     assert list(logic.models()) == ["burden-mounet"]
 
 
