@@ -22,13 +22,13 @@ import torch
 from csvd.bundle import Bundle, load_bundle
 from csvd.burden_result import WMH, BurdenResult
 from csvd.image import Image, read_image, write_image
-from csvd.pipelines.burden import MODEL, measure_burden
+from csvd.pipelines.burden import MODEL, measure_burden, wmh_bundle
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
 from .burden import BurdenGenerator, BurdenSettings
 from .burden_page import FIGURE, as_markdown, draw_candidates, draw_examples
 from .ct import nod
-from .findings import Marked, choose_threshold, compare_focal, compare_wmh, summary
+from .findings import THRESHOLDS, Marked, choose_threshold, compare_focal, compare_wmh, summary
 from .heads import Head, load_heads, load_lesion_shapes
 from .patients import Stack
 from .recipe import HERE, read_recipe
@@ -152,12 +152,17 @@ def halves(found: dict[Patient, dict], marker: str, choosing: bool) -> tuple[lis
     return kinds
 
 
-def figures_of(found: dict[Patient, dict]) -> dict[str, dict]:
-    """The figures of every marker on the half that is reported, with the threshold that the other half chose."""
+def figures_of(found: dict[Patient, dict], fixed: dict[str, float]) -> dict[str, dict]:
+    """The figures of every marker on the half that is reported, with the threshold that the other half chose.
+
+    A marker of ``fixed`` has that threshold, or the nearest that was measured: it is outlined by another model.
+    """
     figures = {}
     for marker in SEQUENCE_OF:
         ill, well = halves(found, marker, choosing=True)
         threshold = choose_threshold(marker, [*ill, *well])
+        if marker in fixed:
+            threshold = min(THRESHOLDS, key=lambda measured: abs(measured - fixed[marker]))
         figures[marker] = summary(marker, *halves(found, marker, choosing=False), threshold)
     return figures
 
@@ -213,7 +218,9 @@ def main() -> None:
         if path.exists() or not arguments.page:
             real[name] = kept(path, lambda paths=paths, path=path: judge_real(paths, bundle, path.with_suffix(".png")))
             print(name, flush=True)
-    figures = figures_of(found)
+    outliner = wmh_bundle(bundle, None)
+    fixed = {WMH: outliner.threshold} if outliner else {}
+    figures = figures_of(found, fixed)
     rows = real_rows(real, figures)
     print(json.dumps({"figures": figures, "real": rows}, indent=2))
     if arguments.dry:
@@ -226,7 +233,7 @@ def main() -> None:
     (HERE / "scores" / f"{bundle.id}.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     path = HERE / "cards" / f"{bundle.id}.json"
     card = json.loads(path.read_text(encoding="utf-8"))
-    card["thresholds"] = {marker: row["threshold"] for marker, row in figures.items()}
+    card["thresholds"] |= {marker: row["threshold"] for marker, row in figures.items() if marker not in fixed}
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (DOCS / "accuracy_burden.md").write_text(as_markdown(bundle, list(found), figures, rows), encoding="utf-8")
     reported = [patient for patient in found if not patient.choosing]

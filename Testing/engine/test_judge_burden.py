@@ -233,7 +233,9 @@ def test_the_page_says_that_the_patients_are_synthetic_and_what_was_not_reached(
     for patient in known:
         row = judge_burden.asdict(marked({0.95: (0, 3, 0)}, lesions=0 if patient.well else 2))
         scans[patient]["markers"] = dict.fromkeys(SEQUENCE_OF, row)
-    figures = judge_burden.figures_of(scans)
+    figures = judge_burden.figures_of(scans, {"lacune": 0.72})
+    assert figures["lacune"]["threshold"] == 0.7
+    figures = judge_burden.figures_of(scans, {})
     real = judge_burden.real_rows(
         {
             "wholehead": {"warnings": [], "markers": {"wmh": judge_burden.asdict(microbleeds())}},

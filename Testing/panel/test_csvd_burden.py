@@ -37,8 +37,8 @@ REFERENCE = (
 
 
 def measure(
-    *, progress=None, cancelled=None, model, wmh_model=None, reference=None, siderosis=None, pvs_threshold=10, pv_distance_mm=10.0,
-    pv_rule="voxel", device="auto", mirror=False, thresholds=None, **images,
+    *, progress=None, cancelled=None, model, wmh_model=None, reference=None, siderosis=None, pvs_threshold=10,
+    pv_distance_mm=10.0, pv_rule="voxel", device="auto", mirror=False, thresholds=None, **images,
 ):  # fmt: skip
     """As `measure_burden`: the patient of `burden_patient`, whatever the voxels are."""
     if progress is not None:
