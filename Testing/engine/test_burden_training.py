@@ -59,8 +59,10 @@ def test_a_slice_has_targets_of_its_own_sequence_only(head):
         assert image.shape == (1, *SMALL["shape"])
         assert targets.shape == (len(MARKERS), *SMALL["shape"])
         for marker, target in zip(MARKERS, targets, strict=True):
-            wanted = {0.0, 1.0} if marker in shown else {UNKNOWN}
-            assert set(target.unique().tolist()) <= wanted
+            assert set(target.unique().tolist()) <= {0.0, 1.0, UNKNOWN}
+            unknown = float((target == UNKNOWN).float().mean())  # of its own, what is too faint to be outlined
+            assert unknown < 0.02 if marker in shown else unknown == 1
+            assert marker != "wmh" or unknown in (0, 1)
 
 
 def test_neighbouring_slices_are_of_one_head_and_one_scanner(head):
