@@ -56,7 +56,7 @@ class BurdenSettings(Settings):
         default_factory=lambda: {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
     )
     none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
-    noise: float = 0.5  # of the default, which is twice what eleven real T1 and a gradient echo have
+    noise: float = 0.5  # of the default, which is twice what nine real T1 and a gradient echo have
     slices: int = 1  # that a network sees at once: the one in the middle, and as many neighbours to either side
 
 
