@@ -131,7 +131,7 @@ def interpolate(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def lengths(vectors: torch.Tensor) -> torch.Tensor:
-    """Euclidean lengths (N,) of (D, N); ``Tensor.norm`` over a first axis took a hundred times as long."""
+    """Euclidean lengths (N,) of (D, N); ``Tensor.norm`` over a first axis took 70 times as long (3 x 700,000, CPU)."""
     return vectors.square().sum(0).sqrt()
 
 
