@@ -9,20 +9,20 @@ frequencies are choices where no source is named, as no published settings exist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import label
+from scipy import ndimage
 
 from csvd.image import Image
 
 from .heads import CODE, STEP_MM, Head
 from .patients import Patient, PatientGenerator, Stack, together, whole_height
 from .sample import by_slice
-from .synthesis import UNKNOWN, Settings, Slab, blur, lengths, sample
+from .synthesis import UNKNOWN, Settings, Slab, blur, interpolate, lengths, sample
 
 SEQUENCES = {"flair": ("wmh",), "swi": ("microbleed",), "t1": ("lacune", "perivascular")}
 MARKERS = tuple(marker for markers in SEQUENCES.values() for marker in markers)
@@ -33,6 +33,7 @@ INFRATENTORIAL = [CODE[t] for t in ("brain_stem", "cerebellar_white_matter", "ce
 SUPRATENTORIAL_WHITE = [CODE["white_matter"], CODE["lesion"]]
 OUTLINE = 0.5  # share of a voxel from which it belongs to a marker
 TRACE = 0.1  # share of a voxel from which a marker may be seen in it: choice
+PIAL_MM = 1.5  # choice: half of a cortex, so that both banks of a sulcus leave their middle visible
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class BurdenGenerator(PatientGenerator):
     def __init__(self, heads, shapes, shape_box, settings: BurdenSettings, seed: int, device="cpu", scans=()):
         super().__init__(heads, shapes, shape_box, settings, seed, device, scans)
         self.is_inside = self.is_brain + self.is_csf
+        self.inner_share: dict[str, torch.Tensor] = {}  # of every head that was drawn from
         self.is_basal, self.is_deep_grey, self.is_infratentorial, self.is_hemisphere = (
             torch.zeros_like(self.is_air).index_fill(0, torch.tensor(codes, device=self.device), 1)
             for codes in (BASAL_GANGLIA, DEEP_GREY, INFRATENTORIAL, SUPRATENTORIAL_WHITE)
@@ -124,7 +126,8 @@ class BurdenGenerator(PatientGenerator):
             targets[MARKERS.index(name)] = target
         level = planes[middle][brains[middle] > 0.5].median()
         pairs = self.alike(zip(planes, brains, strict=True))
-        return torch.stack([self.brain_only(plane, brain, level) for plane, brain in pairs]), targets
+        seen = torch.stack([self.brain_only(plane, brain, level) for plane, brain in pairs])
+        return seen, torch.where((targets == 1) & (seen[middle] == 0), UNKNOWN, targets)
 
     def torn_slice(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Slices with holes, (S, R, A), and the middle one whole, (R, A), to mend: so an encoder learns heads.
@@ -262,16 +265,26 @@ class BurdenGenerator(PatientGenerator):
         across = offset - along[:, None] * position - bend[:, None] * (inside**2 / half_mm)
         depth[here] = torch.maximum(depth[here], radius - (across.square().sum(0) + ends**2).sqrt())
 
-    def veins(self, slab: Slab, radius_mm: float, length_mm: float, root_mm: float = torch.inf) -> torch.Tensor:
-        """Share of each point that is a vein: curves of all directions: (N,).
+    def veins(
+        self, slab: Slab, radius_mm: float, length_mm: float, surface: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Share of each point that is a vein: curves of all directions, or on a ``surface``: (N,)."""
+        away = self.noise.from_curves(slab.points, length_mm, radius_mm + 1, self.rng, surface)
+        return torch.sigmoid((radius_mm - away) / 0.3)
 
-        Those with a ``root_mm`` are as wide as asked for in the sulci and beside the ventricles, where real veins
-        gather, and taper from there over so many mm.
+    def pial_surface(self, head: Head, level: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The surface that follows sulci and the walls of the ventricles, as ``SmoothNoise.from_curves`` asks for it.
+
+        It is where the share of brain other than cortex within a Gaussian of ``PIAL_MM`` is ``level``: at .15 outside
+        the cortex or in the middle of a sulcus, and inside a ventricle.
         """
-        away = self.noise.from_curves(slab.points, length_mm, radius_mm + 1, self.rng)
-        depths = (sample(getattr(slab.head, name), slab.points).float() for name in ("cortex_mm", "ventricle_mm"))
-        radius = radius_mm * torch.exp(-torch.minimum(*depths) * STEP_MM / root_mm)
-        return torch.sigmoid((radius - away) / 0.3)
+        if head.name not in self.inner_share:
+            inner = (self.is_brain[head.tissue.long()] > 0) & (head.tissue != CODE["cortex"]) & (head.ventricle_mm > 0)
+            share = ndimage.gaussian_filter(inner.cpu().numpy().astype(np.float32), PIAL_MM)
+            self.inner_share[head.name] = torch.from_numpy((255 * share).astype(np.uint8)).to(self.device)
+        share = self.inner_share[head.name]
+        steepest = 1 / (PIAL_MM * np.sqrt(2 * np.pi))  # of the share, per mm
+        return lambda points: (interpolate(share, points) / 255 - level) / steepest
 
     # Signals
 
@@ -311,9 +324,11 @@ class BurdenGenerator(PatientGenerator):
         cavity = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[tissue]
         image = image + cavity * (u(0.5, 1.6) * level - image)
         inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
-        for radius, apart, most, root in ((u(0.2, 0.5), u(4, 9), 5, torch.inf), (u(0.4, 1.0), u(5, 10), 4, u(2, 5))):
-            for _ in range(int(rng.integers(1, most))):
-                image = image * (1 - self.veins(slab, radius, apart, root) * inside * u(0.3, 0.95))
+        for _ in range(int(rng.integers(1, 5))):
+            image = image * (1 - self.veins(slab, u(0.2, 0.5), u(4, 9)) * inside * u(0.3, 0.95))
+        for _ in range(int(rng.integers(1, 6))):  # wide ones follow sulci over centimetres
+            pia = self.pial_surface(slab.head, u(0.1, 0.25))
+            image = image * (1 - self.veins(slab, u(0.3, 0.9), u(6, 18), pia) * inside * u(0.3, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
@@ -366,6 +381,6 @@ class BurdenGenerator(PatientGenerator):
 
 def outlined(share: torch.Tensor) -> torch.Tensor:
     """1 where a marker fills half of a pixel (R, A), and UNKNOWN where a spot of it nowhere does: seen, or not."""
-    spots = torch.from_numpy(label((share > TRACE).cpu().numpy(), np.ones((3, 3)))[0]).to(share.device)
+    spots = torch.from_numpy(ndimage.label((share > TRACE).cpu().numpy(), np.ones((3, 3)))[0]).to(share.device)
     faint = (spots > 0) & ~torch.isin(spots, spots[share > OUTLINE])
     return torch.where(faint, UNKNOWN, (share > OUTLINE).float())

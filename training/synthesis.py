@@ -65,6 +65,7 @@ class SmoothNoise:
     SIDE, SIGMAS = 128, (3.0, 8.0, 16.0)
     STEEPEST = 4.0  # no slope is more than this over the length, of which its SD is one
     STEP = 0.25  # of the length: over it a slope is measured
+    SURFACE_STEP_MM = 0.5  # the same on a surface, whose slopes change within a voxel or two
 
     def __init__(self, rng: np.random.Generator, device: torch.device):
         frequency = np.fft.fftfreq(self.SIDE)
@@ -92,22 +93,35 @@ class SmoothNoise:
         return values
 
     def from_curves(
-        self, points: torch.Tensor, length_mm: float, near_mm: float, rng: np.random.Generator
-    ) -> torch.Tensor:
+        self, points: torch.Tensor, length_mm: float, near_mm: float, rng: np.random.Generator,
+        surface: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         """Distance (N,) of points (3, N) in mm from random curves, which are where two fields are 0; inf if not near.
 
-        To first order, by the slopes of both fields: where they only come near to 0 together there is no curve.
+        To first order, by the slopes of both fields: where they only come near to 0 together there is no curve. With a
+        ``surface``, which is 0 on it and nowhere steeper than 1 a mm, the curves run on that.
         """
-        fields = [self.field(length_mm, rng) for _ in range(2)]
-        level = torch.stack([field(points) for field in fields])
-        total, near = points.shape[1], (lengths(level) < self.STEEPEST * near_mm / length_mm).nonzero()[:, 0]
-        points, level = points[:, near], level[:, near]
-        step = self.STEP * length_mm
-        moved = [points + step * unit[:, None] for unit in torch.eye(3, device=points.device)]
-        slopes = (torch.stack([torch.stack([field(p) for p in moved]) for field in fields]) - level[:, None]) / step
+
+        def random_field() -> Callable[[torch.Tensor], torch.Tensor]:
+            field = self.field(length_mm, rng)
+            return lambda points: field(points) * (length_mm / self.STEEPEST)
+
+        fields = [surface or random_field(), random_field()]
+        distance = torch.full(points.shape[1:], torch.inf, device=points.device)
+        near, level = torch.arange(points.shape[1], device=points.device), points[:0]
+        for field in fields:  # the second only where the first is near to 0
+            level = torch.cat([level, field(points)[None]])
+            here = lengths(level) < near_mm
+            near, points, level = near[here], points[:, here], level[:, here]
+            if not len(near):
+                return distance
+        steps = (self.SURFACE_STEP_MM if surface else self.STEP * length_mm, self.STEP * length_mm)
+        slopes = []
+        for field, step, here in zip(fields, steps, level, strict=True):
+            moved = [points + step * unit[:, None] for unit in torch.eye(3, device=points.device)]
+            slopes.append((torch.stack([field(p) for p in moved]) - here) / step)
         a, b, c = (slopes[i].mul(slopes[j]).sum(0) for i, j in ((0, 0), (0, 1), (1, 1)))
         square = (level[0] ** 2 * c - 2 * level[0] * level[1] * b + level[1] ** 2 * a) / (a * c - b**2).clamp(min=1e-9)
-        distance = torch.full((total,), torch.inf, device=points.device)
         distance[near] = square.clamp(min=0).sqrt()
         return distance
 

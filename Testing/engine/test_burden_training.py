@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy import ndimage
 
 from csvd.image import resample
 
@@ -161,13 +162,32 @@ def test_a_spot_that_nowhere_fills_half_a_pixel_is_neither_marker_nor_background
     assert (target == UNKNOWN).sum() == 4
 
 
-def test_wide_veins_gather_in_the_sulci_and_taper_into_white_matter(head):
+def test_what_the_brain_mask_cuts_away_is_no_target(head):
+    draws = generator(head, none=0.0)
+    draws.brain_only = lambda plane, brain, level: torch.zeros_like(plane)
+    draws.grow_microbleeds = lambda slab, count: torch.ones(slab.tissue.shape)
+    _, targets = draws.slice_of("swi")
+    bleeds = targets[MARKERS.index("microbleed")]
+    assert (bleeds == UNKNOWN).any()
+    assert not (bleeds == 1).any()
+
+
+def test_wide_veins_follow_sulci_and_ventricles_over_centimetres(head):
     draws = generator(head)
-    slab, _ = whole(draws, head)
-    depth = torch.minimum(*(sample(getattr(head, name), slab.points).float() for name in ("cortex_mm", "ventricle_mm")))
-    depth, white = depth * STEP_MM, slab.tissue == CODE["white_matter"]
-    vein = torch.stack([draws.veins(slab, 1.2, 5.0, 2.0) for _ in range(4)]).mean(0)
-    assert vein[white & (depth > 6)].mean() < 0.3 * vein[depth < 1].mean()
+    points = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in head.tissue.shape), indexing="ij"))
+    points = points.reshape(3, -1)
+    surface = draws.pial_surface(head, 0.15)
+    away = draws.noise.from_curves(points, 12.0, 1.5, draws.rng, surface)
+    vein = away < 1
+    tissue = head.tissue.reshape(-1)
+    inside = torch.minimum(*(sample(getattr(head, name), points).float() for name in ("cortex_mm", "ventricle_mm")))
+    deep = (inside * STEP_MM > 2) & (tissue == CODE["white_matter"])
+    assert not vein[deep].any()
+    assert vein[tissue == CODE["cortex"]].any()
+    assert vein[tissue == CODE["lateral_ventricle"]].any()
+    labels, _ = ndimage.label(vein.reshape(head.tissue.shape).numpy(), np.ones((3, 3, 3)))
+    longest = [max(side.stop - side.start for side in box) for box in ndimage.find_objects(labels)]
+    assert np.average(longest, weights=np.bincount(labels.ravel())[1:]) > 20
 
 
 def test_veins_are_dark_on_swi_and_no_target(head):
