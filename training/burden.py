@@ -266,8 +266,9 @@ class BurdenGenerator(PatientGenerator):
         depth[here] = torch.maximum(depth[here], radius - (across.square().sum(0) + ends**2).sqrt())
 
     def veins(
-        self, slab: Slab, radius_mm: float, length_mm: float, surface: Callable[[torch.Tensor], torch.Tensor] | None = None
-    ) -> torch.Tensor:
+        self, slab: Slab, radius_mm: float, length_mm: float,
+        surface: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         """Share of each point that is a vein: curves of all directions, or on a ``surface``: (N,)."""
         away = self.noise.from_curves(slab.points, length_mm, radius_mm + 1, self.rng, surface)
         return torch.sigmoid((radius_mm - away) / 0.3)
