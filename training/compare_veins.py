@@ -125,12 +125,11 @@ def as_markdown(real: dict[str, dict], synthetic: list[dict]) -> str:
         lines.append(f"| {name} | {cells} | {middle:.2f} ({low:.2f} to {high:.2f}) | {', '.join(outside)} |")
     lines += [
         "",
-        "The last column names what lies outside the synthetic 5 to 95 %. What differs in kind: real veins here are a "
-        "pixel or two wide, continuous over centimetres and joined into trees that follow sulci and ventricles; the "
-        "synthetic ones are where two random fields are 0, which gives curves of any direction with no root, and "
-        "straight medullary veins. Wide ones fade towards white matter, so that many are short pieces in the sulci. "
-        "The real crop has the dark line of the falx, bright vessels with flow, and "
-        "bright rims beside dark veins from the phase; none of these is drawn.",
+        "The last column names what lies outside the synthetic 5 to 95 %. Wide veins lie on the surface that follows "
+        "sulci and the walls of the ventricles and run over centimetres, as the real ones do; thin ones are curves of "
+        "any direction, and medullary veins are straight. What differs in kind: real veins join into trees and are a "
+        "pixel or two wide, and the real crop has the dark line of the falx, bright vessels with flow, and bright rims "
+        "beside dark veins from the phase; none of these is drawn.",
         "",
         "![Synthetic crops](figures/burden_veins.png)",
         "",

@@ -148,7 +148,17 @@ def test_hyperintensities_and_the_tube_are_found_where_they_are(whole):
     assert tube.shortest_mm < 3 < tube.longest_mm
 
 
-def test_a_lacune_is_found_and_nothing_else(tmp_path, monkeypatch):
+@pytest.mark.parametrize("taken_for_ventricle", [False, True])
+def test_a_lacune_is_found_and_nothing_else(taken_for_ventricle, tmp_path, monkeypatch):
+    mask = Anatomy.mask
+
+    def with_the_lacune(anatomy, group, grid):
+        points = np.moveaxis(np.indices(grid.shape), 0, -1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        lacune = (np.linalg.norm(points - LACUNE.centre, axis=-1) < 8) & (group == "lateral_ventricles")
+        return mask(anatomy, group, grid) | lacune
+
+    if taken_for_ventricle:
+        monkeypatch.setattr(Anatomy, "mask", with_the_lacune)
     network = bright_network({**LIMITS, "perivascular_space": 10.0})
     monkeypatch.setenv("CSVD_MODELS", str(write_burden_models(tmp_path, [network])))
     result = measure_burden(t1=scan(T1_WITH_LACUNE), device="cpu")

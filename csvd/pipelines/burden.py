@@ -232,7 +232,6 @@ def foci(
         p = resample(p, grid, image.grid).clip(0, 1)
         if marker == PERIVASCULAR_SPACE:
             p *= anatomy.lesion_share(image.grid)
-        if marker != MICROBLEED:
             p[anatomy.mask("lateral_ventricles", image.grid)] = 0
         p[~brain] = 0
         maps[marker] = p
