@@ -232,7 +232,7 @@ def test_a_torn_slice_lacks_about_half_of_the_whole(head):
     assert 0.2 < float((torn != 0).sum() / (picture != 0).sum()) < 0.8
 
 
-@pytest.mark.parametrize("name", ["burden-encoder", "burden", "burden-dense", "burden-slices", "burden-veins", "burden-sulci"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (recipe.HERE / "recipes").glob("burden*.json")))
 def test_recipes_name_every_sequence_and_hold_heads_back(name):
     known = recipe.read_recipe(name)
     assert {turn["sequence"] for turn in known["draw"]} == set(SEQUENCES)
