@@ -535,6 +535,7 @@ def card_of_tiny(training, training_folder):
     for name, changes in (("tiny", {}), ("after", {"start": "tiny"})):
         (training_folder / "recipes" / f"{name}.json").write_text(json.dumps(recipe | changes))
     card = json.loads((ROOT / "training" / "cards" / "wmh-seunet.json").read_text())
+    card = {key: value for key, value in card.items() if key not in ("levels", "packed")}  # stored whole unless asked
 
     def change(**entries):
         (training_folder / "cards" / "wmh-seunet.json").write_text(json.dumps({**card, "runs": ["tiny"], **entries}))
