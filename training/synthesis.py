@@ -106,10 +106,10 @@ class SmoothNoise:
             field = self.field(length_mm, rng)
             return lambda points: field(points) * (length_mm / self.STEEPEST)
 
-        levels = [surface or random_field(), random_field()]
+        fields = [surface or random_field(), random_field()]
         distance = torch.full(points.shape[1:], torch.inf, device=points.device)
         near, level = torch.arange(points.shape[1], device=points.device), points[:0]
-        for level_of in levels:  # the second only where the first is near to 0
+        for level_of in fields:  # the second only where the first is near to 0
             level = torch.cat([level, level_of(points)[None]])
             here = lengths(level) < near_mm
             near, points, level = near[here], points[:, here], level[:, here]
@@ -117,7 +117,7 @@ class SmoothNoise:
                 return distance
         steps = (self.SURFACE_STEP_MM if surface else self.STEP * length_mm, self.STEP * length_mm)
         slopes = []
-        for level_of, step, here in zip(levels, steps, level, strict=True):
+        for level_of, step, here in zip(fields, steps, level, strict=True):
             moved = [points + step * unit[:, None] for unit in torch.eye(3, device=points.device)]
             slopes.append((torch.stack([level_of(p) for p in moved]) - here) / step)
         a, b, c = (slopes[i].mul(slopes[j]).sum(0) for i, j in ((0, 0), (0, 1), (1, 1)))

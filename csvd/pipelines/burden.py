@@ -225,7 +225,7 @@ def foci(
     midplane = find_midplane(brain, image.grid)
     maps = {}
     for marker, p in probability.items():
-        if marker == LACUNE:
+        if marker == LACUNE:  # may lie in what the anatomy network calls ventricle: it takes cavities for that
             p[not_enclosed(p, anatomy, grid, limits[marker])] = 0
         if marker == MICROBLEED:
             p[dark_lines(p, relative, grid, limits[marker])] = 0
