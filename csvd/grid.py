@@ -149,6 +149,18 @@ def cropped_grid(grid: Grid, matrix: tuple[int, int]) -> Grid | None:
     return Grid((*matrix, native[2]), affine)
 
 
+def box_grid(grid: Grid, in_plane_mm: float, slice_mm: float, margin_mm: float = 0.0) -> Grid:
+    """As ``axial_grid``, but with slices of one's own, and wider by ``margin_mm`` to all sides."""
+    within = axial_grid(grid, in_plane_mm)
+    spacing_mm = np.array([in_plane_mm, in_plane_mm, slice_mm])
+    shape = np.ceil((np.array(within.extent_mm) + 2 * margin_mm) / spacing_mm - 0.05).astype(int)
+    centre = within.affine[:3] @ [*((np.array(within.shape) - 1) / 2), 1.0]
+    affine = np.eye(4)
+    affine[:3, :3] = within.affine[:3, :3] / within.spacing_mm * spacing_mm
+    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
+    return Grid(tuple(shape), affine)
+
+
 def axial_size(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Voxels and spacing in mm along right, anterior and superior."""
     axes = list(world_axes(grid))

@@ -22,8 +22,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from csvd.errors import InputError
-from csvd.grid import LARGEST_SHEAR, shear
-from csvd.image import Grid, Image, axial_grid, resample, whole_or_not_at_all
+from csvd.grid import LARGEST_SHEAR, box_grid, shear
+from csvd.image import Grid, Image, resample, whole_or_not_at_all
 
 MODELS = ("rigid", "affine", "deformable")
 Matching = tuple[float, float, float]  # mutual information in nats, its share of the entropy, Dice of the masks
@@ -249,15 +249,8 @@ def _prepared(image: Image, mask: np.ndarray | None, which: str) -> _Working:
 
 
 def cubic_grid(grid: Grid, size_mm: float, margin_mm: float = 0.0) -> Grid:
-    """Cubic voxels along the image's own axes, nearest to right, anterior and superior, around its box."""
-    axial = axial_grid(grid, size_mm)
-    steps = axial.affine[:3, :3] / axial.spacing_mm
-    shape = np.ceil((np.array(axial.extent_mm) + 2 * margin_mm) / size_mm - 0.05).astype(int)
-    centre = axial.affine[:3] @ [*((np.array(axial.shape) - 1) / 2), 1.0]
-    affine = np.eye(4)
-    affine[:3, :3] = steps * size_mm
-    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
-    return Grid(tuple(shape), affine)
+    """``box_grid`` of cubic voxels."""
+    return box_grid(grid, size_mm, size_mm, margin_mm)
 
 
 def _foreground(values: np.ndarray) -> np.ndarray:

@@ -64,10 +64,15 @@ def by(figures: dict[str, dict], key: str) -> str:
     return table({"marker": lambda r: r["marker"], key: lambda r: r["class"], "sensitivity": share}, rows)
 
 
-def as_markdown(bundle: Bundle, patients: Sequence, figures: dict[str, dict], real: Sequence[dict]) -> str:
+def as_markdown(
+    bundle: Bundle, models: dict[str, Bundle], patients: Sequence, figures: dict[str, dict], real: Sequence[dict]
+) -> str:
+    """The page; ``models`` are those for single sequences (``pipelines.burden.sequence_models``)."""
     reported = [patient for patient in patients if not patient.choosing]
-    steps = {run["recipe"]: run["steps"] for run in bundle.card["training"].get("runs", [])}
-    trained = ", ".join(f"{steps[recipe]} steps of `{recipe}`" for recipe in steps) or "see its card"
+    own = [TITLES[sequence] for sequence in TITLES if sequence not in models]
+    seen_by = [f"{TITLES[sequence]} goes to {model.id} {model.card['version']}" for sequence, model in models.items()]
+    seen_by += [f"{' and '.join(own)} to the decoders of {bundle.id} {bundle.card['version']}"] if own else []
+    trained = "; ".join(f"{model.id}: {steps_of(model)}" for model in (bundle, *models.values()) if steps_of(model))
     columns = {
         "marker": lambda r: f"{NAMES[r['marker']]} ({TITLES[r['sequence']]})",
         "threshold": lambda r: f"{r['threshold']:g}",
@@ -93,21 +98,20 @@ def as_markdown(bundle: Bundle, patients: Sequence, figures: dict[str, dict], re
         "",
         "**These patients are synthetic**: FLAIR (5 mm slices), T1 (about 1 mm) and SWI (2.5 mm), each with the head "
         "lying elsewhere, drawn from label maps of BBillot/SynthSeg (Apache-2.0; Billot et al., Med Image Anal 2023) "
-        f"of heads that {bundle.id} {bundle.card['version']} never saw "
-        f"({', '.join(sorted({patient.head for patient in patients}))}). They say how far the network does what it "
+        "of heads that the networks never saw "
+        f"({', '.join(sorted({patient.head for patient in patients}))}). They say how far the networks do what they "
         "learned, **not how well it reads a real scan**: no real microbleed, lacune or perivascular space with an "
         "outline, and no SWI of a whole brain, is to be had here. "
-        f"The network: {trained}. Published networks that learned from real patients find 67 to 90 % of microbleeds "
-        "at .5 to 3 false ones a scan; for lacunes the VALDO challenge calls none practical yet.",
+        f"{'; '.join(seen_by)}. Training: {trained}. Published networks that learned from real patients find 67 to 90 "
+        "% of microbleeds at .5 to 3 false ones a scan; for lacunes the VALDO challenge calls none practical yet.",
         "",
         f"{len(patients)} patients, {sum(patient.well for patient in patients)} of them without any marker; "
         f"{len(patients) - len(reported)} chose the thresholds and the other {len(reported)} are reported. All figures "
         "are through the whole pipeline: checks, anatomy, registration, network, STRIVE-2 sizes. A threshold is the "
         "most sensitive one within the false candidates that were asked for (of perivascular spaces the best F1); "
-        f"hyperintensities are outlined by {bundle.card.get('wmh_model', bundle.id)}, with its own where that is "
-        "another model. A drawn lesion counts when the rules of the engine measure it as its marker "
-        "on the scan's own voxels; it is found when a candidate that counts meets it; a candidate is false when it "
-        "meets no voxel that holds some of the marker. Infarcts are not drawn. "
+        "hyperintensities have that of the model that outlines them. A drawn lesion counts when the rules of the "
+        "engine measure it as its marker on the scan's own voxels; it is found when a candidate that counts meets it; "
+        "a candidate is false when it meets no voxel that holds some of the marker. Infarcts are not drawn. "
         "Made by `python -m training.judge_burden`.",
         "",
         table(columns, [{"marker": marker, **row} for marker, row in figures.items()]),
@@ -144,6 +148,12 @@ def as_markdown(bundle: Bundle, patients: Sequence, figures: dict[str, dict], re
         table(scans, real),
     ]
     return "\n".join(lines) + "\n"
+
+
+def steps_of(model: Bundle) -> str:
+    """How far a burden model or one for foci was trained; empty for one that has a page of its own."""
+    runs = model.card["training"].get("runs", []) if model.card["task"] != "wmh" else []
+    return ", ".join(f"{run['steps']} steps of `{run['recipe']}`" for run in runs)
 
 
 def kept_to_limits(row: dict) -> bool:

@@ -5,14 +5,17 @@ no real scan with outlined microbleeds, lacunes or perivascular spaces is to be 
 threshold, the other half is reported. Real scans show what is found where nothing, or nobody knows what, is.
 
 Every patient is kept in ``training/runs/judge-burden``, drawn and judged, so that a rerun goes on where one stopped.
-Writes ``training/scores/<id>.json`` and the card's thresholds (for ``training.ship``) and ``docs/accuracy_burden.md``;
+Writes ``training/scores/<id>.json`` and the thresholds of the cards, of the burden model and of those that it names for
+single sequences (for ``training.ship``), and ``docs/accuracy_burden.md``;
 ``--page`` writes the page again from what is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,7 +25,7 @@ import torch
 from csvd.bundle import Bundle, load_bundle
 from csvd.burden_result import WMH, BurdenResult
 from csvd.image import Image, read_image, write_image
-from csvd.pipelines.burden import MODEL, measure_burden, wmh_bundle
+from csvd.pipelines.burden import MODEL, measure_burden, sequence_models
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
 from .burden import BurdenGenerator, BurdenSettings
@@ -46,6 +49,7 @@ STACKS = {
     "swi": Stack((240, 288, 70), 0.9, 2.5, 2.5, nod(0)),
 }
 CONTROLS = ("wholehead", "HC0001")
+CONTROLS_AND_PATIENTS = "healthy controls, stroke, multiple sclerosis"
 EXAMPLES = 3  # of each marker in the figure
 TRACED, OUTLINED = 1, 2  # a drawn marker in the files of a patient: some of a voxel, and half of it or more
 
@@ -192,6 +196,33 @@ def examples(bundle: Bundle, folder: Path, thresholds: dict[str, float]) -> list
     return shown
 
 
+def mark(bundles: Sequence[Bundle]) -> str:
+    """Eight digits that change with any weight of the bundles."""
+    sums = [digest for bundle in bundles for digest in bundle.provenance["sha256"]]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()[:8]
+
+
+def write_scores(
+    bundle: Bundle, models: dict[str, Bundle], found: dict[Patient, dict], figures: dict[str, dict], rows: list[dict]
+) -> None:
+    """Scores and thresholds: all into those of ``bundle``, those of the markers that it finds into another model's."""
+    known = [vars(patient) for patient in found]
+    foci = [model for sequence, model in models.items() if sequence != SEQUENCE_OF[WMH]]
+    for model, markers in ((bundle, tuple(figures)), *((model, tuple(model.card["labels"])) for model in foci)):
+        of_them = {marker: figures[marker] for marker in markers}
+        scores = [{"kind": SYNTHETIC, "data": SOURCE, "n": len(found), "markers": of_them, "patients": known}]
+        if any(row[marker] is not None for row in rows for marker in markers):
+            told = [{key: row[key] for key in ("scan", "control", "warnings", *markers)} for row in rows]
+            scores.append({"kind": REAL, "data": CONTROLS_AND_PATIENTS, "n": len(rows), "scans": told})
+        path = HERE / "scores" / f"{model.id}.json"
+        path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        path = HERE / "cards" / f"{model.id}.json"
+        card = json.loads(path.read_text(encoding="utf-8"))
+        own = [marker for marker in markers if model is not bundle or SEQUENCE_OF[marker] not in models]
+        card["thresholds"] |= {marker: figures[marker]["threshold"] for marker in own}
+        path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=MODEL, help="id or folder of a bundle")
@@ -202,7 +233,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     bundle = load_bundle(arguments.model)
-    place = RUN / f"{bundle.id}-{bundle.provenance['sha256'][0][:8]}"
+    models = sequence_models(bundle)
+    place = RUN / f"{bundle.id}-{mark([bundle, *models.values()])}"
     heads = [h for h in load_heads(arguments.data, HERE / "cache") if h.name in read_recipe("burden")["exclude"]]
     shapes = load_lesion_shapes(arguments.data)
     found, real = {}, {}
@@ -218,27 +250,18 @@ def main() -> None:
         if path.exists() or not arguments.page:
             real[name] = kept(path, lambda paths=paths, path=path: judge_real(paths, bundle, path.with_suffix(".png")))
             print(name, flush=True)
-    outliner = wmh_bundle(bundle, None)
-    fixed = {WMH: outliner.threshold} if outliner else {}
-    figures = figures_of(found, fixed)
+    outliner = models.get(SEQUENCE_OF[WMH])
+    figures = figures_of(found, {WMH: outliner.threshold} if outliner else {})
     rows = real_rows(real, figures)
     print(json.dumps({"figures": figures, "real": rows}, indent=2))
     if arguments.dry:
         return
-    known = [vars(patient) for patient in found]
-    scores = [
-        {"kind": SYNTHETIC, "data": SOURCE, "n": len(found), "markers": figures, "patients": known},
-        {"kind": REAL, "data": "healthy controls, stroke, multiple sclerosis", "n": len(rows), "scans": rows},
-    ]
-    (HERE / "scores" / f"{bundle.id}.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-    path = HERE / "cards" / f"{bundle.id}.json"
-    card = json.loads(path.read_text(encoding="utf-8"))
-    card["thresholds"] |= {marker: row["threshold"] for marker, row in figures.items() if marker not in fixed}
-    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (DOCS / "accuracy_burden.md").write_text(as_markdown(bundle, list(found), figures, rows), encoding="utf-8")
+    write_scores(bundle, models, found, figures, rows)
+    (DOCS / "accuracy_burden.md").write_text(as_markdown(bundle, models, list(found), figures, rows), encoding="utf-8")
     reported = [patient for patient in found if not patient.choosing]
     shown = max(reported, key=lambda patient: sum(bool(told["lesions"]) for told in found[patient]["markers"].values()))
-    draw_examples(examples(bundle, RUN / "patients" / shown.name, card["thresholds"]), DOCS / FIGURE)
+    limits = {marker: row["threshold"] for marker, row in figures.items() if marker != WMH}
+    draw_examples(examples(bundle, RUN / "patients" / shown.name, limits), DOCS / FIGURE)
 
 
 if __name__ == "__main__":

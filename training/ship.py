@@ -84,9 +84,9 @@ def narrowed(state: dict[str, torch.Tensor], levels: int | None) -> dict[str, to
     """
     stored = {name: values.half() if values.dtype == torch.float32 else values for name, values in state.items()}
     for name, values in state.items():
-        if levels and values.ndim == 4:
-            scale = values.abs().amax((1, 2, 3)).clamp(min=1e-12) / levels
-            stored[name] = (values / scale[:, None, None, None]).round().to(torch.int8)
+        if levels and values.ndim >= 4:
+            scale = values.abs().flatten(1).amax(1).clamp(min=1e-12) / levels
+            stored[name] = (values / scale.reshape(-1, *[1] * (values.ndim - 1))).round().to(torch.int8)
             stored[name + SCALE] = scale
     return stored
 

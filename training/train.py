@@ -34,11 +34,14 @@ from .recipe import HERE, read_recipe
 from .scans import load_scans
 from .ship import ship, weights_of
 from .synthesis import UNKNOWN, Generator, Settings
+from .volumes import VolumeGenerator, VolumeSettings
 
 WARM_UP_STEPS = 150
 EMA_DECAY = 0.998  # weights shipped are an average over about the last 500 steps
 CHECKPOINT_EVERY = 200
 RARE = 10.0  # weight of a voxel of a marker in the cross-entropy: choice, for markers of a few voxels in a slice
+AHEAD = 24  # batches that a worker draws ahead, as one scan makes many at once and then none for a while
+RARE_3D, SURE = 3.0, 10.0  # choices: the weights of foci_loss
 ON_MARKER = 2 / 3  # share of patches around a voxel of a marker; choice, nnU-Net takes 1/3
 
 
@@ -81,8 +84,10 @@ def ct_loss(logits: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor)
     return loss, results[0][1]
 
 
-def burden_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Mean over the markers of cross-entropy, and of Dice for those drawn in the batch: (B, M, R, A) both.
+def burden_loss(
+    logits: torch.Tensor, target: torch.Tensor, rare: float = RARE, sure: float = 1.0
+) -> tuple[torch.Tensor, float]:
+    """Mean over the markers of cross-entropy, and of Dice for those drawn in the batch: (B, M, ...) both.
 
     Dice of a marker that is nowhere in the batch would only ask for less of it: of few and small markers a network then
     learns to find none. The second value is the mean synthetic Dice of the markers drawn, nan where none is.
@@ -91,11 +96,21 @@ def burden_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
     for marker, truth in zip(logits.float().unbind(1), target.unbind(1), strict=True):
         known = (truth != UNKNOWN).float()
         truth = truth * known
-        losses.append(F.binary_cross_entropy_with_logits(marker, truth, known, pos_weight=marker.new_tensor(RARE)))
+        entropy = F.binary_cross_entropy_with_logits(marker, truth, known, pos_weight=marker.new_tensor(rare))
+        losses.append(sure * entropy)
         if truth.any():
-            losses[-1] = losses[-1] + 1 - soft_dice(marker.sigmoid() * known, truth, (0, 1, 2))
-            scores.append(float(soft_dice((marker > 0) * known, truth, (0, 1, 2))))
+            all_of_it = tuple(range(truth.ndim))
+            losses[-1] = losses[-1] + 1 - soft_dice(marker.sigmoid() * known, truth, all_of_it)
+            scores.append(float(soft_dice((marker > 0) * known, truth, all_of_it)))
     return sum(losses) / len(losses), float(np.mean(scores)) if scores else float("nan")
+
+
+def foci_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """``burden_loss`` in 3D, where most of a block is not the marker: Dice alone says little of how sure to be there.
+
+    So cross-entropy counts ``SURE`` times, and a voxel of a marker less than in a slice.
+    """
+    return burden_loss(logits, target, rare=RARE_3D, sure=SURE)
 
 
 def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -110,12 +125,14 @@ TASKS = {
     "leukoaraiosis": (CTGenerator.ct, ct_loss),
     "burden": (BurdenGenerator.slice_of, burden_loss),
     "restore": (BurdenGenerator.torn_slice, restore_loss),
+    "foci": (VolumeGenerator.block, foci_loss),
 }
 # Of the other tasks: Generator and Settings.
 GENERATORS = {
     "leukoaraiosis": (CTGenerator, CTSettings),
     "burden": (BurdenGenerator, BurdenSettings),
     "restore": (BurdenGenerator, BurdenSettings),
+    "foci": (VolumeGenerator, VolumeSettings),
 }
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}
 
@@ -194,7 +211,7 @@ class Batches(IterableDataset):
         while True:  # every batch has every sequence
             drawn = (draw(generator, **turns[n % len(turns)]) for n in range(recipe["batch"]))
             images, targets = map(torch.stack, zip(*drawn, strict=True))
-            images = prepare(images if images.ndim == 4 else images[:, None])
+            images = prepare(images[:, None] if images.ndim == 3 else images)
             if "patch" in recipe:
                 images, targets = patches(images, targets, recipe["patch"], generator.rng, recipe.get("patches", 1))
             yield images, targets
@@ -257,7 +274,7 @@ def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> P
     log = run / "log.tsv"
     seconds = start_log(log, first)
     batches = Batches(recipe, data, recipe["seed"] * 1_000_003 + first, torch.device("cpu") if workers else device)
-    batches = DataLoader(batches, batch_size=None, num_workers=workers)
+    batches = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=AHEAD if workers else None)
     steps, batch, started = recipe["steps"], recipe["batch"], time.monotonic() - seconds
     narrow = torch.bfloat16 if reduced_precision(device) else None  # emulated where hardware has none: ten times slower
     losses, scores = [], []

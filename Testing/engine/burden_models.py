@@ -53,6 +53,37 @@ def bright_network(limits=LIMITS):
     return network
 
 
+def bright_network_3d(limit, channels=(2, 2)):
+    """UNet3D that fires where a voxel is brighter than ``limit``, of the brain's median."""
+    description = {"architecture": "UNet3D", "channels": list(channels), "in_plane_levels": 1}
+    network = build(description).eval()
+    for name, parameter in network.named_parameters():
+        if not ("norm" in name and name.endswith("weight")):
+            parameter.data.zero_()
+    first, last = network.down[0], network.up[-1].conv_block
+    for convolution, channel in ((first.conv1, 0), (first.conv2, 0), (last.conv1, channels[0]), (last.conv2, 0)):
+        convolution.conv.weight.data[0, channel, 1, 1, 1] = 1  # after the channels from below comes what was skipped
+    network.head.weight.data[0, 0] = SLOPE
+    network.head.bias.data[:] = -SLOPE * (limit - 1) / 0.25
+    return network, description
+
+
+def write_foci_model(folder, limit, marker="microbleed", threshold=0.6):
+    """A bundle that sees in 3D, for one marker."""
+    network, description = bright_network_3d(limit)
+    card = {
+        "task": "foci", "labels": [marker], "thresholds": {marker: threshold},
+        "preprocessing": {
+            "in_plane_mm": PIXEL_MM, "slice_mm": 3.0, "intensity": "brain_median", "skull_strip": True,
+        },
+    }  # fmt: skip
+    bundle = write_bundle(folder, [network], description, **card)
+    card = read_card(bundle)
+    del card["threshold"]
+    write_card(bundle, card)
+    return bundle
+
+
 def write_burden_models(folder, networks=None, **changes):
     """The bundles that ``csvd burden`` needs, under their usual ids."""
     anatomy = {"architecture": "UNet", "in_channels": 1, "out_channels": len(ANATOMY_LABELS), "width": 1}

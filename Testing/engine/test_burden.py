@@ -21,6 +21,7 @@ from burden_models import (
     bright_network,
     scan,
     write_burden_models,
+    write_foci_model,
 )
 from scipy.spatial.transform import Rotation
 from test_registration import picture
@@ -34,7 +35,7 @@ from csvd.image import Grid, read_image, write_image
 from csvd.measure.zscore import MarkerReference, Reference
 from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
-from csvd.pipelines.burden import measure_burden, wmh_bundle
+from csvd.pipelines.burden import measure_burden, sequence_models
 from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
 from csvd.pipelines.mimics import dark_lines, not_enclosed
 from csvd.pipelines.wmh import segment_wmh
@@ -186,18 +187,47 @@ def test_hyperintensities_may_be_outlined_by_a_model_of_csvd_wmh(given, own_outl
     assert value(only, "total_volume") == alone.measurements["total_volume"].value
 
 
-def test_the_card_says_which_model_outlines_hyperintensities_and_the_caller_may_say_another(given, own_outliner):
+def test_the_card_says_which_models_see_a_sequence_and_the_caller_may_say_another(given, own_outliner, models):
     bundle = load_bundle("burden-mounet")
-    naming = Bundle(bundle.folder, bundle.card | {"wmh_model": "wmh-one"})
-    assert wmh_bundle(bundle, None) is None
-    assert wmh_bundle(naming, None).id == "wmh-one"
-    assert wmh_bundle(naming, "burden-mounet") is None
-    assert wmh_bundle(bundle, own_outliner) is own_outliner
+    in_3d = load_bundle(write_foci_model(models / "bleeds-3d", LIMITS["microbleed"]))
+    naming = Bundle(bundle.folder, bundle.card | {"sequence_models": {"flair": "wmh-one", "swi": "bleeds-3d"}})
+
+    def chosen(*arguments, **named):
+        return {sequence: model.id for sequence, model in sequence_models(*arguments, **named).items()}
+
+    assert chosen(bundle) == {}
+    assert chosen(naming) == {"flair": "wmh-one", "swi": "bleeds-3d"}
+    assert chosen(naming, ["flair"]) == {"flair": "wmh-one"}
+    assert chosen(naming, own_decoders=True) == {}
+    assert chosen(naming, wmh_model="burden-mounet") == {"swi": "bleeds-3d"}
+    assert chosen(naming, wmh_model="wmh-one", own_decoders=True) == {"flair": "wmh-one"}
+    assert sequence_models(bundle, wmh_model=own_outliner) == {"flair": own_outliner}
     with pytest.raises(ModelError, match="There is no model"):
         measure_burden(flair=given["flair"], wmh_model="absent", device="cpu")
-    with pytest.raises(ModelError):
-        wmh_bundle(bundle, "anatomy")
+    with pytest.raises(ModelError, match="not for wmh"):
+        sequence_models(bundle, wmh_model="anatomy")
+    with pytest.raises(ModelError, match="not for foci"):
+        sequence_models(Bundle(bundle.folder, bundle.card | {"sequence_models": {"swi": "wmh-one"}}))
     assert measure_burden(swi=given["swi"], wmh_model="absent", device="cpu").wmh is None  # nobody asks for it
+    assert in_3d.thresholds == {"microbleed": 0.6}
+
+
+def test_a_network_that_sees_in_3d_finds_what_the_decoders_would(given, models, bleeds):
+    write_foci_model(models / "bleeds-3d", LIMITS["microbleed"])
+    bundle = load_bundle("burden-mounet")
+    naming = Bundle(bundle.folder, bundle.card | {"sequence_models": {"swi": "bleeds-3d"}})
+    seen = measure_burden(swi=given["swi"], model=naming, device="cpu")
+    assert seen.settings["threshold"]["microbleed"] == 0.6
+    assert "bleeds-3d" in [model["id"] for model in seen.provenance["models"]]
+    assert value(seen, "microbleed_count") == value(bleeds, "microbleed_count") == 2
+    for ours, theirs in zip(seen.focal["microbleed"].candidates, bleeds.focal["microbleed"].candidates, strict=True):
+        assert ours.region == theirs.region
+        assert ours.centroid_mm == pytest.approx(theirs.centroid_mm, abs=1)
+        assert ours.volume_mm3 == pytest.approx(theirs.volume_mm3, rel=0.3)
+    own = measure_burden(swi=given["swi"], model=naming, own_decoders=True, device="cpu")
+    assert np.array_equal(own.focal["microbleed"].mask, bleeds.focal["microbleed"].mask)
+    given_one = measure_burden(swi=given["swi"], model=naming, thresholds={"microbleed": 0.7}, device="cpu")
+    assert given_one.settings["threshold"]["microbleed"] == 0.7
 
 
 def test_where_the_heads_do_not_fit_each_sequence_keeps_its_own_anatomy(given, monkeypatch):

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 from scipy import ndimage
 
+from csvd.bundle import widened
 from csvd.image import resample
 
 pytest.importorskip("training.heads", reason="training is not beside the tests")
@@ -18,6 +19,7 @@ from training.ct import nod
 from training.heads import CODE, STEP_MM
 from training.patients import Stack
 from training.synthesis import UNKNOWN, sample
+from training.volumes import VolumeGenerator, VolumeSettings, measurable
 
 SMALL = {"shape": (96, 128), "pixel_mm": 1.2}
 NOTHING = dict.fromkeys(("microbleed", "lacune", "basal", "centrum"), 0)
@@ -282,3 +284,66 @@ def test_patches_lie_within_the_slice_and_many_hold_a_marker():
     assert set(cut[:, 0][marked[:, 1] == 1].tolist()) == {1 * 50 + 48.0}  # image and target are cut at the same place
     assert 0.6 < float((marked[:, 1] == 1).any(-1).any(-1).float().mean()) < 0.75
     assert len(cut[:, 0, 0, 0].unique()) > 50
+
+
+# Blocks for networks that see in 3D
+
+
+def volumes(head, seed=0, **settings):
+    small = {
+        "wide_mm": (90.0, 100.0), "high_mm": 60.0, "most_slices": 24, "block": (12, 24, 24),
+        "healthy": 1.0, "infarct": 0.0, "mean_count": {"microbleed": 40},
+    }  # fmt: skip
+    return VolumeGenerator([head], [], head.brain_box, VolumeSettings(**{**small, **settings}), seed)
+
+
+def test_blocks_hold_markers_as_often_as_asked_and_each_scan_gives_many(head):
+    draws = volumes(head, each=40, on_marker=1.0)
+    drawn = [draws.block("swi") for _ in range(41)]
+    pictures, targets = (torch.stack(part) for part in zip(*drawn, strict=True))
+    assert pictures.shape == (41, 1, 12, 24, 24)
+    assert targets.shape == (41, 1, 12, 24, 24)
+    assert len(draws.slabs) == 2
+    marked = (targets == 1).flatten(1).any(1)
+    assert marked.float().mean() > 0.9
+    dark = [float(p[t == 1].mean() < p[(t == 0) & (p > 0)].median()) for p, t in zip(pictures, targets, strict=True)]
+    assert np.mean([d for d, m in zip(dark, marked, strict=True) if m]) > 0.9  # picture and target were cut alike
+
+
+def test_a_marker_that_does_not_count_by_its_sizes_is_neither_marker_nor_background(head):
+    draws = volumes(head)
+    scan, _ = draws.stripped_scan("swi")
+    spacing = np.array(scan.image.spacing_mm)
+    ball = np.indices(scan.image.voxels.shape) - np.reshape(np.array(scan.image.voxels.shape) // 2, (3, 1, 1, 1))
+    away = np.sqrt(((ball * spacing.reshape(3, 1, 1, 1)) ** 2).sum(0))
+    for radius_mm, counts in ((0.6 * spacing.min(), False), (3.0, True), (8.0, False)):
+        seen = {"microbleed": scan.image.like(away <= radius_mm)}
+        counted, faint = measurable("microbleed", type(scan)(scan.image, seen, seen, scan.brain))
+        assert counted.any() == counts
+        assert faint.any() != counts
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (recipe.HERE / "recipes").glob("*-unet3d.json")))
+def test_recipes_of_3d_networks_draw_what_their_network_tells_apart_and_hold_heads_back(name):
+    known = recipe.read_recipe(name)
+    (turn,) = known["draw"]
+    assert known["network"].get("out_channels", 1) == len(SEQUENCES[turn["sequence"]])
+    assert known["exclude"] == ["08", "09", "14"]
+
+
+def test_a_3d_network_trains_on_blocks(head, tmp_path, monkeypatch):
+    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    monkeypatch.setattr(train, "HERE", tmp_path)
+    monkeypatch.setattr(train, "load_heads", lambda *_: [head])
+    monkeypatch.setattr(train, "load_lesion_shapes", lambda *_: ([], head.brain_box))
+    small = {
+        "network": {"architecture": "UNet3D", "channels": [2, 4], "in_plane_levels": 1}, "steps": 2, "seed": 1,
+        "settings": {"wide_mm": [90, 100], "high_mm": 40, "most_slices": 12, "block": [8, 16, 16]},
+    }  # fmt: skip
+    known = {**recipe.read_recipe("microbleed-unet3d"), **small}
+    trained = load_file(train.train(known, tmp_path, torch.device("cpu")) / "weights.safetensors")
+    stored = ship.narrowed(trained, 31)
+    kernel = next(name for name, values in trained.items() if values.ndim == 5)
+    assert stored[kernel].dtype == torch.int8
+    back = widened(stored)[kernel]
+    assert torch.allclose(back, trained[kernel], atol=float(trained[kernel].abs().max()) / 31)

@@ -25,7 +25,7 @@ FLOORS = {
     "grid": 1, "nifti": 2, "itk": 2, "image": 3, "checks": 4, "head_ct": 4, "midplane": 4,
     "checks_ct": 5, "checks_sequences": 5,
     "bundle": 4, "inference": 4, "measure": 4, "registration": 4,
-    "anatomy": 5,
+    "anatomy": 5, "inference_volume": 5,
     "report": 6, "infarct": 6,
     "result": 7, "focal_result": 7, "cohort": 7,
     "burden_result": 8,
@@ -38,7 +38,8 @@ NEVER = {"slicer", "qt", "ctk", "vtk", "trame"}
 ALLOWED = {"numpy", "scipy", "SimpleITK", "torch", "safetensors", "jsonschema", "PIL"}
 # What one file of the engine may import on top of that.
 EXTRA = {
-    "networks/resnet34unet.py": {"monai"}, "networks/mounet.py": {"monai"}, "cohort/plots.py": {"matplotlib"},
+    "networks/resnet34unet.py": {"monai"}, "networks/mounet.py": {"monai"}, "networks/unet3d.py": {"monai"},
+    "inference_volume.py": {"monai"}, "cohort/plots.py": {"matplotlib"},
 }  # fmt: skip
 LARGEST_FILE_MB = 16
 LARGEST_MODELS_MB = 60

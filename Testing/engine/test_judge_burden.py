@@ -10,7 +10,7 @@ pytest.importorskip("training.heads", reason="training is not beside the tests")
 
 from burden_models import FLAIR, SWI, T1, scan, write_burden_models
 
-from csvd.bundle import load_bundle
+from csvd.bundle import Bundle, load_bundle
 from csvd.focal_result import FocalResult
 from csvd.image import Image, write_image
 from csvd.measure.regions import MICROBLEED_REGIONS, Regions
@@ -244,11 +244,36 @@ def test_the_page_says_that_the_patients_are_synthetic_and_what_was_not_reached(
         figures,
     )
     assert [(line["wmh"], line["lacune"], line["microbleed"]) for line in real] == [(0.09, None, None), (0.0, 3, None)]
-    page = as_markdown(bundle, known, figures, real)
+    page = as_markdown(bundle, {"swi": Bundle(bundle.folder, bundle.card | {"id": "other"})}, known, figures, real)
+    assert "SWI goes to other 0.0.1; FLAIR and T1 to the decoders of burden-mounet 0.0.1." in page
     assert "**These patients are synthetic**" in page
     assert "| Microbleeds: sensitivity at least 0.80 | 0.00 (0 of 6) | **no** |" in page
     assert "| wholehead (control) | 0.09 | - | - | yes |" in page
     assert "| HC0001 (control) | 0.00 | 3 | - | **no** |" in page
+
+
+def test_a_threshold_goes_into_the_card_of_the_model_that_finds_the_marker(bundle, training_folder, monkeypatch):
+    monkeypatch.setattr(judge_burden, "HERE", training_folder)
+    for folder in ("cards", "scores"):
+        (training_folder / folder).mkdir()
+    other = Bundle(bundle.folder, bundle.card | {"id": "other", "task": "foci", "labels": ["microbleed"]})
+    for model in (bundle, other):
+        text = json.dumps({"thresholds": dict.fromkeys(model.card["labels"], 0.5)})
+        (training_folder / "cards" / f"{model.id}.json").write_text(text)
+    figures = {marker: {"threshold": 0.8} for marker in SEQUENCE_OF}
+    rows = [{"scan": "one", "control": True, "warnings": []} | dict.fromkeys(SEQUENCE_OF, 0) | {"microbleed": None}]
+    (patient,) = judge_burden.patients(HEADS, 1, 0)
+    judge_burden.write_scores(bundle, {"flair": bundle, "swi": other}, {patient: {}}, figures, rows)
+    own, foci = (
+        json.loads((training_folder / "cards" / f"{model.id}.json").read_text())["thresholds"]
+        for model in (bundle, other)
+    )
+    assert own == {"wmh": 0.5, "lacune": 0.8, "perivascular_space": 0.8, "microbleed": 0.5}
+    assert foci == {"microbleed": 0.8}
+    synthetic, *real = json.loads((training_folder / "scores" / "other.json").read_text())
+    assert list(synthetic["markers"]) == ["microbleed"]
+    assert real == []  # no real scan has this sequence
+    assert judge_burden.mark([bundle]) != judge_burden.mark([bundle, bundle])
 
 
 def test_the_card_ships_with_the_network_of_its_recipe(training_folder):

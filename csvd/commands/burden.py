@@ -47,6 +47,11 @@ def add(commands) -> None:
         help="model that outlines hyperintensities: one for csvd wmh, or the ID of --model for its own decoder "
         "(default: what the card of --model names)",
     )  # fmt: skip
+    parser.add_argument(
+        "--own-decoders", action="store_true",
+        help="every marker by the decoders of --model, as published, instead of the models that its card names for "
+        "single sequences",
+    )  # fmt: skip
     add_run_options(parser, "WMH", "burden-mounet", mirror=False)
     parser.set_defaults(run=run)
 
@@ -72,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
             **pipeline_options(arguments),
             model=arguments.model,
             wmh_model=arguments.wmh_model,
+            own_decoders=arguments.own_decoders,
             reference=reference,
             thresholds=thresholds,
             siderosis=arguments.siderosis,

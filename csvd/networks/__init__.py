@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # What pip is asked for where an architecture needs a package that the others do without: {import name: requirement}.
-EXTRA_PACKAGES = {name: {"monai": "monai>=1.6.1"} for name in ("ResNet34UNet", "MOUNet")}
+EXTRA_PACKAGES = {name: {"monai": "monai>=1.6.1"} for name in ("ResNet34UNet", "MOUNet", "UNet3D")}
 
 
 def architectures() -> dict[str, type]:
@@ -13,8 +13,10 @@ def architectures() -> dict[str, type]:
     from .resnet34unet import ResNet34UNet
     from .seunet import SEUNet, UNet
     from .tiantan import TiantanCNN
+    from .unet3d import UNet3D
 
-    return {network.__name__: network for network in (SEUNet, UNet, ResNet34UNet, TiantanCNN, PlainConvUNet2d, MOUNet)}
+    known = (SEUNet, UNet, ResNet34UNet, TiantanCNN, PlainConvUNet2d, MOUNet, UNet3D)
+    return {network.__name__: network for network in known}
 
 
 def build(description: dict):

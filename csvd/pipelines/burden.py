@@ -5,17 +5,18 @@
 matter hyperintensities on FLAIR, lacunes and perivascular spaces on T1, microbleeds on SWI. 5. Threshold each marker,
 measure it on its own sequence's voxels, judge every candidate by STRIVE-2. 6. Add the scores up.
 
-Where we leave the paper: hyperintensities are outlined by networks of their own where the card names them, as these do
-it better than the fourth decoder; the sequence is said by the caller and not by a mark painted into the slice; pixels
-have a fixed size, scaled by the brain's median; anatomy says where each marker can lie; the Z-score is against a
-declared reference, since one patient has no cohort; a marker without its sequence is missing and not 0.
+Where we leave the paper: a sequence goes to networks of its own, where the card names some, that do it better than the
+decoders: the FLAIR to those of ``pipelines.wmh``, small foci to one that sees in 3D; the sequence is said by the caller
+and not by a mark painted into the slice; pixels have a fixed size, scaled by the brain's median; anatomy says where
+each marker can lie; the Z-score is against a declared reference, since one patient has no cohort; a marker without its
+sequence is missing and not 0.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,10 @@ from ..burden_result import WMH, BurdenResult, checked_pvs_threshold
 from ..checks_sequences import check_sequences
 from ..errors import InputError
 from ..focal_result import FocalResult
+from ..grid import box_grid
 from ..image import Grid, Image, axial_grid, resample
 from ..inference import Predictor
+from ..inference_volume import VolumePredictor
 from ..measure.regions import Regions, microbleed_regions, perivascular_regions
 from ..measure.scores import STAALS_PVS_ABOVE, ScoreInputs
 from ..measure.strive import LACUNE, MICROBLEED, PERIVASCULAR_SPACE
@@ -58,6 +61,7 @@ def measure_burden(
     swi: Image | None = None,
     model: str | Bundle = MODEL,
     wmh_model: str | Bundle | None = None,
+    own_decoders: bool = False,
     reference: str | os.PathLike | Reference | None = None,
     thresholds: Mapping[str, float] | None = None,
     siderosis: str | None = None,
@@ -80,6 +84,9 @@ def measure_burden(
     wmh_model
         Bundle, or its id, that outlines hyperintensities: one of ``pipelines.wmh``, or ``model``, whose own decoder
         does it then. None takes what the card of ``model`` names.
+    own_decoders
+        Whether the decoders of ``model`` find every marker, as published, and not the models that its card names for
+        single sequences; ``wmh_model`` still holds.
     reference
         What the Z-score is measured against: a ``Reference`` or the CSV that ``measure.zscore`` describes.
     thresholds
@@ -98,8 +105,9 @@ def measure_burden(
     given = {name: image for name, image in (("flair", flair), ("t1", t1), ("swi", swi)) if image is not None}
     warnings = check_sequences(**given)
     bundle = checked_bundle(model, "burden", members, None, pv_distance_mm)
-    outliner = wmh_bundle(bundle, wmh_model) if flair is not None else None
-    limits = checked_thresholds(bundle.thresholds | ({WMH: outliner.threshold} if outliner else {}), thresholds)
+    models = sequence_models(bundle, given, wmh_model, own_decoders)
+    own = {marker: p for sequence, other in models.items() for marker, p in thresholds_of(sequence, other).items()}
+    limits = checked_thresholds(bundle.thresholds | own, thresholds)
     pvs_threshold = checked_pvs_threshold(pvs_threshold)
     ScoreInputs(superficial_siderosis=siderosis)
     if reference is not None and not isinstance(reference, Reference):
@@ -108,18 +116,21 @@ def measure_burden(
     laid, doubts = lay_sequences(given, device, part(progress, 0, ANATOMY_WORK, "anatomy"), cancelled)
     located = time.monotonic()
 
-    networks, wmh, focal = bundle.networks(members), None, {}
+    networks, wmh, focal = bundle.networks(members) if len(models) < len(given) else [], None, {}
     zones = {"pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "threshold": limits[WMH]}
     for number, sequence in enumerate(s for s in SEQUENCES if s in given):
-        image, anatomy = given[sequence], laid[sequence].anatomy
+        image, anatomy, other = given[sequence], laid[sequence].anatomy, models.get(sequence)
         ends = (ANATOMY_WORK + (1 - ANATOMY_WORK) * n / len(given) for n in (number, number + 1))
         run = (device, mirror, part(progress, *ends, TITLES[sequence]), cancelled)
-        if sequence == "flair" and outliner:
-            probability, predictor, exceptions = outlined(image, anatomy, outliner, None, *run)
+        if sequence == "flair" and other:
+            probability, predictor, exceptions = outlined(image, anatomy, other, None, *run)
             doubts += exceptions
             wmh = hyperintensities(image, probability, anatomy, zones)
         else:
-            found, brain, grid, predictor = decoded(sequence, image, anatomy, bundle, networks, *run)
+            if other:
+                found, brain, grid, predictor = seen_whole(image, anatomy, other, *run)
+            else:
+                found, brain, grid, predictor = decoded(sequence, image, anatomy, bundle, networks, *run)
             if sequence == "flair":
                 found[WMH][cortex_folds(found[WMH], brain, anatomy, grid, limits[WMH])] = 0
                 wmh = hyperintensities(image, where_lesions_lie(found[WMH], grid, image, anatomy), anatomy, zones)
@@ -147,7 +158,8 @@ def measure_burden(
             "marker": "burden",
             "input": {sequence: input_facts(image) for sequence, image in given.items()},
             "anatomy": {sequence: place.told for sequence, place in laid.items()},
-            "models": [b.provenance for b in (bundle, outliner) if b] + [next(iter(laid.values())).anatomy.model],
+            "models": [used.provenance for used in (bundle, *models.values())]
+            + [next(iter(laid.values())).anatomy.model],
             "device": str(predictor.device),
             **run_facts(),
         },
@@ -156,11 +168,27 @@ def measure_burden(
     return result
 
 
-def wmh_bundle(bundle: Bundle, wmh_model: str | Bundle | None) -> Bundle | None:
-    """The bundle that outlines hyperintensities; None where the decoder of ``bundle`` does. Raises ModelError."""
-    chosen = wmh_model or bundle.card.get("wmh_model", bundle.id)
-    name = chosen.id if isinstance(chosen, Bundle) else chosen
-    return None if name == bundle.id else checked_bundle(chosen, WMH, None, None, PERIVENTRICULAR_MM)
+def sequence_models(
+    bundle: Bundle,
+    sequences: Iterable[str] = tuple(SEQUENCES),
+    wmh_model: str | Bundle | None = None,
+    own_decoders: bool = False,
+) -> dict[str, Bundle]:
+    """Bundles by the sequence that goes to them and not to the decoders of ``bundle``. Raises ModelError."""
+    chosen = {} if own_decoders else dict(bundle.card.get("sequence_models", {}))
+    if wmh_model:
+        chosen["flair"] = wmh_model
+    named = {sequence: model for sequence, model in chosen.items() if sequence in sequences}
+    return {
+        sequence: checked_bundle(model, WMH if sequence == "flair" else "foci", None, None, PERIVENTRICULAR_MM)
+        for sequence, model in named.items()
+        if (model.id if isinstance(model, Bundle) else model) != bundle.id
+    }
+
+
+def thresholds_of(sequence: str, model: Bundle) -> dict[str, float]:
+    """The thresholds of a model for one sequence, by marker; one for the FLAIR calls its only label lesion."""
+    return {WMH: model.threshold} if sequence == "flair" else model.thresholds
 
 
 def checked_thresholds(limits: dict[str, float], given: Mapping[str, float] | None) -> dict[str, float]:
@@ -196,6 +224,24 @@ def decoded(
     for slices, window, batch in predictor.batches(stack, BACKGROUNDS[bundle.intensity], told, cancelled):
         probability[(slice(None), *window, slices)] = batch.transpose(1, 2, 3, 0)
     return dict(zip(markers, probability, strict=True)), brain, grid, predictor
+
+
+def seen_whole(
+    image: Image,
+    anatomy: Anatomy,
+    bundle: Bundle,
+    device: str,
+    mirror: bool,
+    told: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[dict[str, np.ndarray], np.ndarray, Grid, VolumePredictor]:
+    """As ``decoded``, by networks that see in 3D, on voxels of the size that they learned from."""
+    predictor = VolumePredictor(bundle.networks(), device, mirror)
+    grid = box_grid(image.grid, bundle.in_plane_mm, bundle.slice_mm)
+    head, brain = relative_slices(image, anatomy, grid)
+    volume = network_slices(head, brain, bundle)
+    probability = predictor(volume, BACKGROUNDS[bundle.intensity], told, cancelled)
+    return dict(zip(bundle.card["labels"], probability, strict=True)), brain, grid, predictor
 
 
 def hyperintensities(image: Image, probability: np.ndarray, anatomy: Anatomy, zones: dict) -> Result:

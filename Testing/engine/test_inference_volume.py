@@ -1,0 +1,116 @@
+"""The 3D predictor and its network: every voxel at its place, windows as the whole, cancel and progress in order."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import requires_monai
+from torch import nn
+
+import csvd.inference_volume
+from csvd.errors import Cancelled
+from csvd.inference_volume import VolumePredictor
+from csvd.networks import build
+
+EMPTY = -4.0
+NETWORK = {"architecture": "UNet3D", "out_channels": 2, "channels": [2, 4, 4], "in_plane_levels": 1}
+
+
+class Known(nn.Module):
+    """Two outputs, the voxel and minus it; keeps the shapes it was shown."""
+
+    strides = (2, 4, 4)
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.shown = nn.Conv3d(1, 2, 1), []
+
+    def forward(self, x):
+        self.shown.append(tuple(x.shape))
+        return torch.cat([x, -x], 1)
+
+
+def predictor(network, **options):
+    made = VolumePredictor([network], "cpu", precision="full", **options)
+    made.members = [network]
+    return made
+
+
+@pytest.fixture
+def volume():
+    """Empty but for a box of random values, (R, A, S)."""
+    made = np.full((30, 40, 60), EMPTY, np.float32)
+    made[5:24, 8:31, 3:55] = np.random.default_rng(0).normal(size=(19, 23, 52))
+    return made
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+pytestmark = requires_monai
+
+
+def test_every_voxel_of_the_content_has_its_own_probability_and_the_rest_has_none(volume):
+    network = Known()
+    found = predictor(network)(volume, EMPTY)
+    assert network.shown == [(1, 1, 52, 20, 24)]  # (S, R, A), in-plane sides multiples of 4
+    inside = volume != EMPTY
+    assert np.allclose(found[0][inside], sigmoid(volume[inside]), atol=1e-6)
+    assert np.allclose(found[1][inside], sigmoid(-volume[inside]), atol=1e-6)
+    assert not found[:, ~inside].any()
+
+
+def test_windows_give_what_the_whole_gives(volume, monkeypatch):
+    whole = predictor(Known())(volume, EMPTY)
+    monkeypatch.setattr(csvd.inference_volume, "MOST_VOXELS", 20 * 24 * 34)
+    network, told = Known(), []
+    assert np.allclose(predictor(network)(volume, EMPTY, told.append), whole, atol=1e-5)
+    assert len(network.shown) == len(told) > 1
+    assert max(shape[2] for shape in network.shown) <= 36
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_a_mirrored_view_is_turned_back(volume):
+    assert np.allclose(predictor(Known(), mirror=True)(volume, EMPTY), predictor(Known())(volume, EMPTY), atol=1e-6)
+
+
+def test_nothing_is_found_in_an_empty_volume():
+    assert not predictor(Known())(np.full((8, 8, 8), EMPTY, np.float32), EMPTY).any()
+
+
+def test_it_stops_when_asked_to(volume):
+    with pytest.raises(Cancelled):
+        predictor(Known())(volume, EMPTY, cancelled=lambda: True)
+
+
+def test_where_a_device_has_no_memory_the_cpu_goes_on(volume):
+    made = predictor(Known())
+    made.device, tries = torch.device("cuda"), []
+
+    def vote(*given):
+        tries.append(made.device.type)
+        if len(tries) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return VolumePredictor.vote(made, *given)
+
+    made.vote = vote
+    assert made(volume, EMPTY).any()
+    assert tries == ["cuda", "cpu"]
+    assert "ran out of memory" in made.warnings[0]
+
+
+def test_the_network_keeps_its_shape_and_names_its_strides():
+    network = build(NETWORK).eval()
+    assert network.strides == (2, 4, 4)
+    with torch.inference_mode():
+        assert network(torch.randn(2, 1, 6, 8, 12)).shape == (2, 2, 6, 8, 12)
+    assert build({**NETWORK, "in_plane_levels": 0} | {"channels": [2, 2, 2, 2]}).strides == (8, 8, 8)
+
+
+def test_what_lies_several_slices_away_reaches_a_voxel():
+    torch.manual_seed(0)
+    network, picture = build(NETWORK).eval(), torch.zeros(1, 1, 16, 16, 16)
+    before = network(picture)[0, 0, 8, 8, 8]
+    picture[0, 0, 12, 8, 8] = 50
+    assert network(picture)[0, 0, 8, 8, 8] != before

@@ -1,0 +1,140 @@
+"""Blocks of synthetic scans with their markers, for networks that see in 3D.
+
+Whole slabs of a head are drawn, one sequence of a patient at a time, and kept in mind a while, since a block takes a
+thousandth of the time that its scan does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from csvd.grid import box_grid
+from csvd.image import resample
+from csvd.measure.strive import candidate_voxels, find_candidates
+from csvd.sequences import SEQUENCES as MARKERS_OF
+
+from .burden import BurdenGenerator, BurdenSettings, Sequence3D
+from .ct import nod
+from .patients import Stack
+from .synthesis import UNKNOWN
+
+
+@dataclass(frozen=True)
+class VolumeSettings(BurdenSettings):
+    """Slabs of scans, and blocks of them on a grid of their own. Ranges are choices."""
+
+    voxel_mm: tuple[float, float] = (0.8, 1.6)  # of a block, in plane and along slices
+    block: tuple[int, int, int] = (24, 48, 48)  # (S, R, A) voxels
+    wide_mm: tuple[float, float] = (176.0, 216.0)  # of a slab, which covers every brain in plane
+    high_mm: float = 140.0
+    most_slices: int = 64
+    scan_pixel_mm: tuple[float, float] = (0.5, 1.0)
+    gap: tuple[float, float] = (1.0, 1.2)  # distance of slices over their thickness
+    # Drawn in a head, many more than in most patients, as blocks with markers are wanted.
+    mean_count: dict[str, float] | None = None
+    on_marker: float = 0.6  # share of blocks around a voxel of a marker
+    remembered: int = 24  # scans in mind
+    each: int = 32  # blocks taken until another scan is drawn
+
+
+@dataclass(frozen=True)
+class Slab3D:
+    """One scan as networks see it: (S, R, A) float16, targets (M, S, R, A) int8, where markers and brain lie (n, 3)."""
+
+    seen: np.ndarray
+    targets: np.ndarray
+    marked: np.ndarray
+    brain: np.ndarray
+
+
+class VolumeGenerator(BurdenGenerator):
+    """Draws blocks of scans of one sequence."""
+
+    settings: VolumeSettings
+
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        self.slabs: list[Slab3D] = []
+        self.taken = 0
+
+    def block(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A block (1, S, R, A) of a scan that was drawn lately, mirrored or not, and its targets (M, S, R, A)."""
+        settings, rng = self.settings, self.rng
+        if self.taken % settings.each == 0:
+            self.slabs = [*self.slabs[1 - settings.remembered :], self.slab(sequence)]
+        self.taken += 1
+        marked = rng.random() < settings.on_marker
+        slabs = [slab for slab in self.slabs if len(slab.marked)] if marked else self.slabs
+        slab = (slabs or self.slabs)[int(rng.integers(len(slabs or self.slabs)))]
+        places = slab.marked if marked and len(slab.marked) else slab.brain
+        half = np.array(settings.block) // 2
+        jitter = rng.integers(-half + 2, half - 1)  # the marker may lie anywhere in the block
+        middle = places[int(rng.integers(len(places)))] + jitter
+        low = np.clip(middle - half, 0, np.array(slab.seen.shape) - settings.block)
+        box = tuple(slice(n, n + size) for n, size in zip(low.tolist(), settings.block, strict=True))
+        flips = [axis for axis in range(3) if rng.random() < 0.5]
+        both = (slab.seen[None], slab.targets)
+        picture, targets = (np.flip(part[(..., *box)], [axis - 3 for axis in flips]) for part in both)
+        return torch.from_numpy(picture.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
+
+    def density(self, factor: float) -> dict[str, int]:
+        """As of patients, but with ``mean_count`` of the markers that it names."""
+        means = self.settings.mean_count or {}
+        return super().density(factor) | {name: int(self.rng.poisson(mean)) for name, mean in means.items()}
+
+    def slab(self, sequence: str) -> Slab3D:
+        """Another scan of the sequence."""
+        scan, brain = self.stripped_scan(sequence)
+        source, settings = scan.image.grid, self.settings
+        grid = box_grid(source, *settings.voxel_mm)
+        seen = resample(brain, source, grid)
+        targets = []
+        for marker in MARKERS_OF[sequence]:
+            truth, traces = measurable(marker, scan)
+            share = resample(truth.astype(np.float32), source, grid)
+            faint = (share > 0.2) | (resample(traces.astype(np.float32), source, grid) > 0.5)
+            targets.append(np.where(share > 0.5, 1, np.where(faint, UNKNOWN, 0)))
+        spare = np.maximum(np.roll(settings.block, -1) - np.array(grid.shape), 0)  # (R, A, S)
+        seen = np.pad(seen, [(0, n) for n in spare])
+        targets = np.pad(np.stack(targets), [(0, 0), *((0, n) for n in spare)])
+        targets[:, seen == 0] = np.where(targets[:, seen == 0] == 1, UNKNOWN, targets[:, seen == 0])
+        seen = seen.transpose(2, 0, 1).astype(np.float16)
+        targets = targets.transpose(0, 3, 1, 2).astype(np.int8)
+        some = np.argwhere(seen[::2, ::4, ::4] > 0) * (2, 4, 4)  # of the brain: a place to start from
+        return Slab3D(seen, targets, np.argwhere((targets == 1).any(0)), some)
+
+    def stripped_scan(self, sequence: str) -> tuple[Sequence3D, np.ndarray]:
+        """A scan of another patient, a slab of the head, and its brain (R, A, S) as ``brain_only`` leaves it."""
+        settings, rng, u = self.settings, self.rng, self.uniform
+        thickness, pixel = u(*getattr(settings, f"{sequence}_mm")), u(*settings.scan_pixel_mm)
+        spacing = thickness * u(*settings.gap)
+        slices = int(min(settings.most_slices, settings.high_mm / spacing))
+        spare = max(settings.high_mm - slices * spacing, 0) / 2
+        shape = (*(int(mm / pixel) for mm in settings.wide_mm), slices)
+        stack = Stack(shape, pixel, thickness, spacing, nod(0), centre_mm=(0.0, 0.0, u(-spare, spare)))
+        head = self.heads[int(rng.integers(len(self.heads)))]
+        scan = self.patient_scans(head, {sequence: stack})[sequence]
+        voxels, brain = (
+            torch.from_numpy(part.voxels.astype(np.float32)).permute(2, 0, 1).to(self.device)
+            for part in (scan.image, scan.brain)
+        )
+        if brain.sum() < 1000:
+            return self.stripped_scan(sequence)
+        level = voxels[brain > 0.5].median()
+        planes = self.alike(zip(voxels, brain, strict=True))
+        return scan, torch.stack([self.brain_only(*plane, level) for plane in planes], 2).cpu().numpy()
+
+
+def measurable(marker: str, scan: Sequence3D) -> tuple[np.ndarray, np.ndarray]:
+    """Markers that count by their sizes, and traces of those that do not: bool on the scan's voxels."""
+    name = marker.removesuffix("_space")
+    truth, traces = scan.truth[name].voxels, scan.traces[name].voxels
+    affine = scan.image.affine
+    drawn = find_candidates(marker, truth, truth.astype(np.float32), affine)
+    counted = np.zeros(truth.shape, bool)
+    for lesion, where in zip(drawn, candidate_voxels(truth, affine), strict=True):
+        counted.flat[where] = lesion.counts
+    return counted, traces & ~counted
