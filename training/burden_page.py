@@ -21,7 +21,8 @@ NAMES = {WMH: "White matter hyperintensities"} | {marker: rule.title for marker,
 CONTROL_WMH_ML, CONTROL_LACUNES = 1.5, 1  # asked for: the WMH model's own limit, and one candidate
 CROP_MM = 45.0  # side of a picture of a candidate
 SHOWN = 8  # candidates of each marker in a picture
-COLOURS = 64  # of a saved figure, so that it stays small
+DRAWN, FOUND = "deepskyblue", "red"  # outlines
+GREYS = 40  # of a saved figure, so that it stays small; its other colours are those of the outlines and of their edges
 
 
 def share(hits: dict) -> str:
@@ -169,8 +170,8 @@ def draw_examples(shown: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]
     figure, axes = grid_of(len({title for title, *_ in shown}), columns)
     for axis, (title, picture, drawn, found) in zip(axes.flat, shown, strict=False):
         show(axis, picture, NAMES[title])
-        outline(axis, drawn, "deepskyblue")
-        outline(axis, found, "red")
+        outline(axis, drawn, DRAWN)
+        outline(axis, found, FOUND)
     save(figure, path)
 
 
@@ -199,7 +200,7 @@ def draw_candidates(result: BurdenResult, path: Path) -> None:
                 box = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(centre, reach, strict=True))
                 picture, mask = picture[box], mask[box]
             show(axis, picture, f"{NAMES[marker].split()[0]}: {title}", spacing[1] / spacing[0])
-            outline(axis, mask, "red")
+            outline(axis, mask, FOUND)
     save(figure, path)
 
 
@@ -228,15 +229,23 @@ def outline(axis, mask: np.ndarray, colour: str) -> None:
 
 
 def save(figure, path: Path) -> None:
-    """As a PNG of few colours."""
+    """As a PNG of few colours, whose greys are grey."""
     from matplotlib import pyplot as plt
+    from matplotlib.colors import to_rgb
     from PIL import Image as Picture
 
     content = io.BytesIO()
     figure.tight_layout(pad=0.3)
     figure.savefig(content, format="png", dpi=110)
     plt.close(figure)
+    edges = [
+        np.array(to_rgb(line)) * share + grey * (1 - share)
+        for line in (DRAWN, FOUND)
+        for share, grey in ((1, 0), *((share, grey) for share in (0.35, 0.7) for grey in (0, 0.5, 1)))
+    ]
+    palette = Picture.new("P", (1, 1))
+    colours = [*(np.full(3, grey) for grey in np.linspace(0, 1, GREYS)), *edges]
+    palette.putpalette(np.rint(255 * np.concatenate(colours)).astype(int).tolist())
     path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.open(content).convert("RGB").quantize(
-        COLOURS, Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE
-    ).save(path, optimize=True)
+    picture = Picture.open(content).convert("RGB").quantize(palette=palette, dither=Picture.Dither.NONE)
+    picture.save(path, optimize=True)

@@ -40,6 +40,7 @@ WARM_UP_STEPS = 150
 EMA_DECAY = 0.998  # weights shipped are an average over about the last 500 steps
 CHECKPOINT_EVERY = 200
 RARE = 10.0  # weight of a voxel of a marker in the cross-entropy: choice, for markers of a few voxels in a slice
+WORKER_SEEDS = 7919  # apart: choice, more than a run has steps, which are added to its seed when it goes on
 AHEAD = 24  # batches that a worker draws ahead, as one scan makes many at once and then none for a while
 RARE_3D, SURE = 3.0, 10.0  # choices: the weights of foci_loss
 ON_MARKER = 2 / 3  # share of patches around a voxel of a marker; choice, nnU-Net takes 1/3
@@ -204,7 +205,7 @@ class Batches(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         recipe, worker = self.recipe, get_worker_info()
-        seed = self.seed + (worker.id * 7919 if worker else 0)
+        seed = self.seed + (worker.id * WORKER_SEEDS if worker else 0)
         generator = make_generator(recipe, self.data, seed, self.device)
         draw, turns = TASKS[recipe["task"]][0], recipe.get("draw", [{}])
         prepare = PREPARE[recipe["intensity"]] if "intensity" in recipe else lambda image: image

@@ -201,6 +201,17 @@ def test_veins_are_dark_on_swi_and_no_target(head):
     assert 0.001 < float((draws.veins(slab, 0.8, 6.0) > 0.5).float().mean()) < 0.2
 
 
+def test_every_swi_has_veins_on_the_pial_surface(head, monkeypatch):
+    draws, surfaces = generator(head, none=1.0), []
+    veins = BurdenGenerator.veins
+    monkeypatch.setattr(BurdenGenerator, "veins", lambda *a, **k: surfaces.append(len(a) > 4) or veins(*a, **k))
+    for _ in range(3):
+        draws.slice_of("swi")
+        assert True in surfaces
+        assert False in surfaces  # and others of all directions
+        surfaces.clear()
+
+
 def test_the_sequences_of_a_patient_show_the_same_markers_each_on_its_own_grid(head):
     stacks = {
         "flair": Stack((80, 110, 16), 1.2, 5.0, 5.0, nod(0)),
