@@ -327,16 +327,16 @@ class BurdenGenerator(PatientGenerator):
         inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
         for _ in range(int(rng.integers(1, 5))):
             image = image * (1 - self.veins(slab, u(0.2, 0.5), u(4, 9)) * inside * u(0.3, 0.95))
-        for _ in range(int(rng.integers(1, 6))):  # wide ones follow sulci over centimetres
+        for _ in range(int(rng.integers(4, 11))):  # wide ones follow sulci over centimetres, which makes these dark
             pia = self.pial_surface(slab.head, u(0.1, 0.25))
-            image = image * (1 - self.veins(slab, u(0.3, 0.9), u(6, 18), pia) * inside * u(0.3, 0.95))
+            image = image * (1 - self.veins(slab, u(0.25, 0.8), u(5, 16), pia) * inside * u(0.5, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
             for centre in self.centres(slab, self.is_hemisphere[tissue] * (ventricle < 18), int(rng.integers(3, 40))).T:
                 self.draw_tube(slab, depth, centre, self.outwards(slab.head, centre), u(5, 20) / 2, u(0.45, 0.8))
             image = image * (1 - torch.sigmoid(depth / 0.2) * self.is_brain[tissue] * u(0.2, 0.8))
-        for name, often in (("choroid_plexus", 0.6), ("pallidum", 0.3), ("csf", 0.5)):  # calcium, and sulci
+        for name, often in (("choroid_plexus", 0.6), ("pallidum", 0.3)):  # calcium
             if rng.random() < often:
                 fleck = torch.sigmoid(6 * (self.noise(points, u(1.2, 3.0), rng) - u(0.4, 1.8)))
                 image = image * (1 - (tissue == CODE[name]) * fleck * u(0.4, 1.0))
