@@ -22,7 +22,7 @@ CONTROL_WMH_ML, CONTROL_LACUNES = 1.5, 1  # asked for: the WMH model's own limit
 CROP_MM = 45.0  # side of a picture of a candidate
 SHOWN = 8  # candidates of each marker in a picture
 DRAWN, FOUND = "deepskyblue", "red"  # outlines
-GREYS = 40  # of a saved figure, so that it stays small; its other colours are those of the outlines and of their edges
+GREYS = 24  # of a saved figure, so that it stays small; its other colours are those of the outlines and of their edges
 
 
 def share(hits: dict) -> str:
@@ -236,7 +236,7 @@ def save(figure, path: Path) -> None:
 
     content = io.BytesIO()
     figure.tight_layout(pad=0.3)
-    figure.savefig(content, format="png", dpi=110)
+    figure.savefig(content, format="png", dpi=90)
     plt.close(figure)
     edges = [
         np.array(to_rgb(line)) * share + grey * (1 - share)
