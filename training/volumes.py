@@ -16,10 +16,12 @@ from csvd.image import resample
 from csvd.measure.strive import candidate_voxels, find_candidates
 from csvd.sequences import SEQUENCES as MARKERS_OF
 
-from .burden import BurdenGenerator, BurdenSettings, Sequence3D
+from .burden import OUTLINE, BurdenGenerator, BurdenSettings, Sequence3D
 from .ct import nod
 from .patients import Stack
 from .synthesis import UNKNOWN
+
+FAINT = 0.2  # share of a voxel from which a marker that has no outline in it may be seen there: choice
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class VolumeGenerator(BurdenGenerator):
         for marker in MARKERS_OF[sequence]:
             truth, traces = measurable(marker, scan)
             share = resample(truth.astype(np.float32), source, grid)
-            faint = (share > 0.2) | (resample(traces.astype(np.float32), source, grid) > 0.5)
-            targets.append(np.where(share > 0.5, 1, np.where(faint, UNKNOWN, 0)))
+            faint = (share > FAINT) | (resample(traces.astype(np.float32), source, grid) > 0.5)
+            targets.append(np.where(share > OUTLINE, 1, np.where(faint, UNKNOWN, 0)))
         spare = np.maximum(np.roll(settings.block, -1) - np.array(grid.shape), 0)  # (R, A, S)
         seen = np.pad(seen, [(0, n) for n in spare])
         targets = np.pad(np.stack(targets), [(0, 0), *((0, n) for n in spare)])
