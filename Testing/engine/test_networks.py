@@ -218,7 +218,8 @@ def test_each_step_down_the_resnet_is_joined_on_the_way_up():
 
 
 def test_every_architecture_is_known_by_its_name():
-    assert set(architectures()) == {"SEUNet", "UNet", "TiantanCNN", "ResNet34UNet", "PlainConvUNet2d", "MOUNet"}
+    in_2d = {"SEUNet", "UNet", "TiantanCNN", "ResNet34UNet", "PlainConvUNet2d", "MOUNet"}
+    assert set(architectures()) == {*in_2d, "UNet3D"}
     assert all(network.__name__ == name for name, network in architectures().items())
 
 
