@@ -15,6 +15,7 @@ from .errors import Cancelled, InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BATCH = {"cpu": 8, "cuda": 32, "mps": 16}  # choice: the rate no longer rises above these; a CPU batch stays near .1 s
+CPU_INSTEAD = "The {} device ran out of memory; the CPU was used instead."
 
 Progress = Callable[[float], None]
 
@@ -226,6 +227,6 @@ class Predictor:
             return True
         if self.device.type == "cpu":
             return False
-        self.warnings.append(f"The {self.device.type} device ran out of memory; the CPU was used instead.")
+        self.warnings.append(CPU_INSTEAD.format(self.device.type))
         self.use(torch.device("cpu"))
         return True

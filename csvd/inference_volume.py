@@ -10,10 +10,10 @@ from scipy import ndimage
 from torch import nn
 
 from .errors import Cancelled
-from .inference import Progress, choose_device, is_out_of_memory, reduced_precision
+from .inference import CPU_INSTEAD, Progress, choose_device, is_out_of_memory, reduced_precision
 
-MOST_VOXELS = 4_000_000  # of a window: choice, about 1 GB of feature maps at 8 channels
-OVERLAP = 16  # slices that two windows share: choice, about the reach of half of the networks' levels
+MOST_VOXELS = 4_000_000  # of a window: choice; microbleed-unet3d takes .9 GB for so many on a CPU
+OVERLAP = 16  # slices that two windows share: choice, two voxels of the coarsest of four levels
 
 
 class VolumePredictor:
@@ -62,7 +62,7 @@ class VolumePredictor:
         except RuntimeError as error:
             if self.device.type == "cpu" or not is_out_of_memory(error):
                 raise
-            self.warnings.append(f"The {self.device.type} device ran out of memory; the CPU was used instead.")
+            self.warnings.append(CPU_INSTEAD.format(self.device.type))
             self.use(torch.device("cpu"))
             found = self.vote(image, background, progress, cancelled)
         probability[(slice(None), *box)] = found[0].cpu().numpy().transpose(0, 2, 3, 1)

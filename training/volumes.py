@@ -22,6 +22,7 @@ from .patients import Stack
 from .synthesis import UNKNOWN
 
 FAINT = 0.2  # share of a voxel from which a marker that has no outline in it may be seen there: choice
+LEAST_BRAIN = 1000  # voxels: choice; a slab with less lies beside the brain
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class VolumeGenerator(BurdenGenerator):
             torch.from_numpy(part.voxels.astype(np.float32)).permute(2, 0, 1).to(self.device)
             for part in (scan.image, scan.brain)
         )
-        if brain.sum() < 1000:
+        if brain.sum() < LEAST_BRAIN:
             return self.stripped_scan(sequence)
         level = voxels[brain > 0.5].median()
         planes = self.alike(zip(voxels, brain, strict=True))

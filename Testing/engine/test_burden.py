@@ -244,6 +244,21 @@ def test_where_the_heads_do_not_fit_each_sequence_keeps_its_own_anatomy(given, m
     assert [c.region for c in result.focal["microbleed"].candidates] == ["lobar", "deep"]
 
 
+@pytest.mark.parametrize(("dice", "sharp", "laid"), [(0.82, 2.0, True), (0.82, 1.4, False), (0.78, 2.0, False)])
+def test_brains_that_overlap_little_are_laid_where_information_falls_steeply(given, monkeypatch, dice, sharp, laid):
+    from csvd.pipelines import laying
+
+    class Doubted:
+        quality = Quality(1, 1, 0.5, mask_dice=dice, doubts=("The brains overlap too little.",))
+        matrix = MOVE
+
+    monkeypatch.setattr(laying, "register", lambda *_, **__: Doubted)
+    monkeypatch.setattr(laying, "sharpness", lambda *_: sharp)
+    result = measure_burden(flair=given["flair"], swi=given["swi"], device="cpu")
+    assert (result.provenance["anatomy"]["swi"]["from"] == "FLAIR") == laid
+    assert any("could not be laid" in text for text in result.warnings) != laid
+
+
 def test_information_falls_steeply_beside_the_right_place_only():
     fixed, brain, *_ = picture("ct")
     moving, *_ = picture("flair")
