@@ -68,12 +68,13 @@ def by(figures: dict[str, dict], key: str) -> str:
 def as_markdown(
     bundle: Bundle, models: dict[str, Bundle], patients: Sequence, figures: dict[str, dict], real: Sequence[dict]
 ) -> str:
-    """The page; ``models`` are those for single sequences (``pipelines.burden.sequence_models``)."""
+    """The page; ``models`` are those for single markers (``pipelines.burden.marker_models``)."""
     reported = [patient for patient in patients if not patient.choosing]
-    own = [TITLES[sequence] for sequence in TITLES if sequence not in models]
-    seen_by = [f"{TITLES[sequence]} goes to {model.id} {model.card['version']}" for sequence, model in models.items()]
-    seen_by += [f"{' and '.join(own)} to the decoders of {bundle.id} {bundle.card['version']}"] if own else []
-    trained = "; ".join(f"{model.id}: {steps_of(model)}" for model in (bundle, *models.values()) if steps_of(model))
+    own = [NAMES[marker] for marker in NAMES if marker not in models]
+    seen_by = [f"{NAMES[marker]} are found by {model.id} {model.card['version']}" for marker, model in models.items()]
+    seen_by += [f"{' and '.join(own)} by the decoders of {bundle.id} {bundle.card['version']}"] if own else []
+    used = {model.id: model for model in (bundle, *models.values())}.values()
+    trained = "; ".join(f"{model.id}: {steps_of(model)}" for model in used if steps_of(model))
     columns = {
         "marker": lambda r: f"{NAMES[r['marker']]} ({TITLES[r['sequence']]})",
         "threshold": lambda r: f"{r['threshold']:g}",

@@ -6,7 +6,7 @@ threshold, the other half is reported. Real scans show what is found where nothi
 
 Every patient is kept in ``training/runs/judge-burden``, drawn and judged, so that a rerun goes on where one stopped.
 Writes ``training/scores/<id>.json`` and the thresholds of the cards, of the burden model and of those that it names for
-single sequences (for ``training.ship``), and ``docs/accuracy_burden.md``;
+single markers (for ``training.ship``), and ``docs/accuracy_burden.md``;
 ``--page`` writes the page again from what is kept.
 """
 
@@ -25,7 +25,7 @@ import torch
 from csvd.bundle import Bundle, load_bundle
 from csvd.burden_result import WMH, BurdenResult
 from csvd.image import Image, read_image, write_image
-from csvd.pipelines.burden import MODEL, measure_burden, sequence_models
+from csvd.pipelines.burden import MODEL, marker_models, measure_burden
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
 from .burden import BurdenGenerator, BurdenSettings
@@ -207,8 +207,11 @@ def write_scores(
 ) -> None:
     """Scores and thresholds: all into those of ``bundle``, those of the markers that it finds into another model's."""
     known = [vars(patient) for patient in found]
-    foci = [model for sequence, model in models.items() if sequence != SEQUENCE_OF[WMH]]
-    for model, markers in ((bundle, tuple(figures)), *((model, tuple(model.card["labels"])) for model in foci)):
+    named: dict[str, tuple[Bundle, list[str]]] = {}
+    for marker, model in models.items():
+        if marker != WMH:
+            named.setdefault(model.id, (model, []))[1].append(marker)
+    for model, markers in ((bundle, list(figures)), *named.values()):
         of_them = {marker: figures[marker] for marker in markers}
         scores = [{"kind": SYNTHETIC, "data": SOURCE, "n": len(found), "markers": of_them, "patients": known}]
         if any(row[marker] is not None for row in rows for marker in markers):
@@ -218,7 +221,7 @@ def write_scores(
         path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
         path = HERE / "cards" / f"{model.id}.json"
         card = json.loads(path.read_text(encoding="utf-8"))
-        own = [marker for marker in markers if model is not bundle or SEQUENCE_OF[marker] not in models]
+        own = [marker for marker in markers if model is not bundle or marker not in models]
         card["thresholds"] |= {marker: figures[marker]["threshold"] for marker in own}
         path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -233,7 +236,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     bundle = load_bundle(arguments.model)
-    models = sequence_models(bundle)
+    models = marker_models(bundle)
     place = RUN / f"{bundle.id}-{mark([bundle, *models.values()])}"
     heads = [h for h in load_heads(arguments.data, HERE / "cache") if h.name in read_recipe("burden")["exclude"]]
     shapes = load_lesion_shapes(arguments.data)
@@ -250,7 +253,7 @@ def main() -> None:
         if path.exists() or not arguments.page:
             real[name] = kept(path, lambda paths=paths, path=path: judge_real(paths, bundle, path.with_suffix(".png")))
             print(name, flush=True)
-    outliner = models.get(SEQUENCE_OF[WMH])
+    outliner = models.get(WMH)
     figures = figures_of(found, {WMH: outliner.threshold} if outliner else {})
     rows = real_rows(real, figures)
     print(json.dumps({"figures": figures, "real": rows}, indent=2))

@@ -114,6 +114,11 @@ def foci_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor,
     return burden_loss(logits, target, rare=RARE_3D, sure=SURE)
 
 
+def lesions_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """``burden_loss`` of hyperintensities in 3D, of which a block holds many voxels."""
+    return burden_loss(logits, target, rare=1.0)
+
+
 def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Mean absolute error of a picture restored from what was left of it; the second value is one minus it."""
     loss = (picture[:, 0].float() - whole).abs().mean()
@@ -127,6 +132,7 @@ TASKS = {
     "burden": (BurdenGenerator.slice_of, burden_loss),
     "restore": (BurdenGenerator.torn_slice, restore_loss),
     "foci": (VolumeGenerator.block, foci_loss),
+    "lesions": (VolumeGenerator.block, lesions_loss),
 }
 # Of the other tasks: Generator and Settings.
 GENERATORS = {
@@ -134,6 +140,7 @@ GENERATORS = {
     "burden": (BurdenGenerator, BurdenSettings),
     "restore": (BurdenGenerator, BurdenSettings),
     "foci": (VolumeGenerator, VolumeSettings),
+    "lesions": (VolumeGenerator, VolumeSettings),
 }
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}
 

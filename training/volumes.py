@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from csvd.grid import box_grid
+from csvd.grid import axial_grid, box_grid
 from csvd.image import resample
 from csvd.measure.strive import candidate_voxels, find_candidates
 from csvd.sequences import SEQUENCES as MARKERS_OF
@@ -29,7 +29,8 @@ LEAST_BRAIN = 1000  # voxels: choice; a slab with less lies beside the brain
 class VolumeSettings(BurdenSettings):
     """Slabs of scans, and blocks of them on a grid of their own. Ranges are choices."""
 
-    voxel_mm: tuple[float, float] = (0.8, 1.6)  # of a block, in plane and along slices
+    # Of a block, in plane and along slices; None: the scan's own slices.
+    voxel_mm: tuple[float, float | None] = (0.8, 1.6)
     block: tuple[int, int, int] = (24, 48, 48)  # (S, R, A) voxels
     wide_mm: tuple[float, float] = (176.0, 216.0)  # of a slab, which covers every brain in plane
     high_mm: float = 140.0
@@ -92,10 +93,15 @@ class VolumeGenerator(BurdenGenerator):
         """Another scan of the sequence."""
         scan, brain = self.stripped_scan(sequence)
         source, settings = scan.image.grid, self.settings
-        grid = box_grid(source, *settings.voxel_mm)
+        in_plane_mm, slice_mm = settings.voxel_mm
+        grid = box_grid(source, in_plane_mm, slice_mm) if slice_mm else axial_grid(source, in_plane_mm)
         seen = resample(brain, source, grid)
         targets = []
         for marker in MARKERS_OF[sequence]:
+            if marker == "wmh":  # of any size, and outlined as generously as experts do
+                share = resample(scan.truth[marker].voxels.astype(np.float32), source, grid)
+                targets.append(share > settings.target_fraction)
+                continue
             truth, traces = measurable(marker, scan)
             share = resample(truth.astype(np.float32), source, grid)
             faint = (share > FAINT) | (resample(traces.astype(np.float32), source, grid) > 0.5)

@@ -35,7 +35,7 @@ from csvd.image import Grid, read_image, write_image
 from csvd.measure.zscore import MarkerReference, Reference
 from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
-from csvd.pipelines.burden import measure_burden, sequence_models
+from csvd.pipelines.burden import marker_models, measure_burden
 from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
 from csvd.pipelines.mimics import dark_lines, not_enclosed
 from csvd.pipelines.wmh import segment_wmh
@@ -187,27 +187,44 @@ def test_hyperintensities_may_be_outlined_by_a_model_of_csvd_wmh(given, own_outl
     assert value(only, "total_volume") == alone.measurements["total_volume"].value
 
 
-def test_the_card_says_which_models_see_a_sequence_and_the_caller_may_say_another(given, own_outliner, models):
+def test_two_models_may_share_a_sequence(whole, given, tmp_path, monkeypatch):
+    network = bright_network()
+    network.decoders[2].head.bias.data[:] = torch.nan  # nobody asks the decoder for lacunes
+    monkeypatch.setenv("CSVD_MODELS", str(write_burden_models(tmp_path, [network])))
+    bundle = load_bundle("burden-mounet")
+    write_foci_model(tmp_path / "lacunes-3d", LIMITS["lacune"], "lacune")
+    naming = Bundle(bundle.folder, bundle.card | {"marker_models": {"lacune": "lacunes-3d"}})
+    result = measure_burden(t1=scan(T1_WITH_LACUNE), model=naming, device="cpu")
+    assert result.settings["threshold"] == {"lacune": 0.6, "perivascular_space": 0.5}
+    (lacune,) = result.focal["lacune"].candidates
+    assert lacune.centroid_mm == pytest.approx(LACUNE.centre, abs=1.0)
+    both = measure_burden(t1=given["t1"], model=naming, device="cpu")
+    assert np.array_equal(both.focal["perivascular_space"].mask, whole.focal["perivascular_space"].mask)
+
+
+def test_the_card_says_which_models_find_a_marker_and_the_caller_may_say_another(given, own_outliner, models):
     bundle = load_bundle("burden-mounet")
     in_3d = load_bundle(write_foci_model(models / "bleeds-3d", LIMITS["microbleed"]))
-    naming = Bundle(bundle.folder, bundle.card | {"sequence_models": {"flair": "wmh-one", "swi": "bleeds-3d"}})
+    naming = Bundle(bundle.folder, bundle.card | {"marker_models": {"wmh": "wmh-one", "microbleed": "bleeds-3d"}})
 
     def chosen(*arguments, **named):
-        return {sequence: model.id for sequence, model in sequence_models(*arguments, **named).items()}
+        return {marker: model.id for marker, model in marker_models(*arguments, **named).items()}
 
     assert chosen(bundle) == {}
-    assert chosen(naming) == {"flair": "wmh-one", "swi": "bleeds-3d"}
-    assert chosen(naming, ["flair"]) == {"flair": "wmh-one"}
+    assert chosen(naming) == {"wmh": "wmh-one", "microbleed": "bleeds-3d"}
+    assert chosen(naming, ["flair"]) == {"wmh": "wmh-one"}
     assert chosen(naming, own_decoders=True) == {}
-    assert chosen(naming, wmh_model="burden-mounet") == {"swi": "bleeds-3d"}
-    assert chosen(naming, wmh_model="wmh-one", own_decoders=True) == {"flair": "wmh-one"}
-    assert sequence_models(bundle, wmh_model=own_outliner) == {"flair": own_outliner}
+    assert chosen(naming, wmh_model="burden-mounet") == {"microbleed": "bleeds-3d"}
+    assert chosen(naming, wmh_model="wmh-one", own_decoders=True) == {"wmh": "wmh-one"}
+    assert marker_models(bundle, wmh_model=own_outliner) == {"wmh": own_outliner}
     with pytest.raises(ModelError, match="There is no model"):
         measure_burden(flair=given["flair"], wmh_model="absent", device="cpu")
     with pytest.raises(ModelError, match="not for wmh"):
-        sequence_models(bundle, wmh_model="anatomy")
+        marker_models(bundle, wmh_model="anatomy")
     with pytest.raises(ModelError, match="not for foci"):
-        sequence_models(Bundle(bundle.folder, bundle.card | {"sequence_models": {"swi": "wmh-one"}}))
+        marker_models(Bundle(bundle.folder, bundle.card | {"marker_models": {"microbleed": "wmh-one"}}))
+    with pytest.raises(ModelError, match="names bleeds-3d for lacune, but that one finds microbleed"):
+        marker_models(Bundle(bundle.folder, bundle.card | {"marker_models": {"lacune": "bleeds-3d"}}))
     assert measure_burden(swi=given["swi"], wmh_model="absent", device="cpu").wmh is None  # nobody asks for it
     assert in_3d.thresholds == {"microbleed": 0.6}
 
@@ -215,7 +232,7 @@ def test_the_card_says_which_models_see_a_sequence_and_the_caller_may_say_anothe
 def test_a_network_that_sees_in_3d_finds_what_the_decoders_would(given, models, bleeds):
     write_foci_model(models / "bleeds-3d", LIMITS["microbleed"])
     bundle = load_bundle("burden-mounet")
-    naming = Bundle(bundle.folder, bundle.card | {"sequence_models": {"swi": "bleeds-3d"}})
+    naming = Bundle(bundle.folder, bundle.card | {"marker_models": {"microbleed": "bleeds-3d"}})
     seen = measure_burden(swi=given["swi"], model=naming, device="cpu")
     assert seen.settings["threshold"]["microbleed"] == 0.6
     assert "bleeds-3d" in [model["id"] for model in seen.provenance["models"]]

@@ -50,7 +50,7 @@ def add(commands) -> None:
     parser.add_argument(
         "--own-decoders", action="store_true",
         help="every marker by the decoders of --model, as published, instead of the models that its card names for "
-        "single sequences",
+        "single markers",
     )  # fmt: skip
     add_run_options(parser, "WMH", "burden-mounet", mirror=False)
     parser.set_defaults(run=run)

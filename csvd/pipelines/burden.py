@@ -5,8 +5,8 @@
 matter hyperintensities on FLAIR, lacunes and perivascular spaces on T1, microbleeds on SWI. 5. Threshold each marker,
 measure it on its own sequence's voxels, judge every candidate by STRIVE-2. 6. Add the scores up.
 
-Where we leave the paper: a sequence goes to networks of its own, where the card names some, that do it better than the
-decoders: the FLAIR to those of ``pipelines.wmh``, small foci to one that sees in 3D; the sequence is said by the caller
+Where we leave the paper: a marker has networks of its own, where the card names some, that find it better than the
+decoder: hyperintensities those of ``pipelines.wmh``, small foci one that sees in 3D; the sequence is said by the caller
 and not by a mark painted into the slice; pixels have a fixed size, scaled by the brain's median; anatomy says where
 each marker can lie; the Z-score is against a declared reference, since one patient has no cohort; a marker without its
 sequence is missing and not 0.
@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from ..anatomy import Anatomy
 from ..bundle import Bundle
 from ..burden_result import WMH, BurdenResult, checked_pvs_threshold
 from ..checks_sequences import check_sequences
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..focal_result import FocalResult
 from ..grid import box_grid
 from ..image import Grid, Image, axial_grid, resample
@@ -40,7 +40,7 @@ from ..midplane import find_midplane
 from ..networks.mounet import Routed
 from ..preprocessing import BACKGROUNDS
 from ..result import Result, input_facts, run_facts
-from ..sequences import SEQUENCES, TITLES
+from ..sequences import SEQUENCE_OF, SEQUENCES, TITLES
 from .laying import Laid, lay_sequences
 from .mimics import dark_lines, not_enclosed
 from .walk import Progress, checked_bundle, part, times_s
@@ -86,7 +86,7 @@ def measure_burden(
         does it then. None takes what the card of ``model`` names.
     own_decoders
         Whether the decoders of ``model`` find every marker, as published, and not the models that its card names for
-        single sequences; ``wmh_model`` still holds.
+        single markers; ``wmh_model`` still holds.
     reference
         What the Z-score is measured against: a ``Reference`` or the CSV that ``measure.zscore`` describes.
     thresholds
@@ -105,8 +105,8 @@ def measure_burden(
     given = {name: image for name, image in (("flair", flair), ("t1", t1), ("swi", swi)) if image is not None}
     warnings = check_sequences(**given)
     bundle = checked_bundle(model, "burden", members, None, pv_distance_mm)
-    models = sequence_models(bundle, given, wmh_model, own_decoders)
-    own = {marker: p for sequence, other in models.items() for marker, p in thresholds_of(sequence, other).items()}
+    models = marker_models(bundle, given, wmh_model, own_decoders)
+    own = {marker: m.threshold if marker == WMH else m.thresholds[marker] for marker, m in models.items()}
     limits = checked_thresholds(bundle.thresholds | own, thresholds)
     pvs_threshold = checked_pvs_threshold(pvs_threshold)
     ScoreInputs(superficial_siderosis=siderosis)
@@ -116,27 +116,35 @@ def measure_burden(
     laid, doubts = lay_sequences(given, device, part(progress, 0, ANATOMY_WORK, "anatomy"), cancelled)
     located = time.monotonic()
 
-    networks, wmh, focal = bundle.networks(members) if len(models) < len(given) else [], None, {}
+    turns = list(walks(given, models))
+    networks = bundle.networks(members) if any(model is None for _, _, model in turns) else []
+    wmh, seen = None, {}
     zones = {"pv_distance_mm": pv_distance_mm, "pv_rule": pv_rule, "threshold": limits[WMH]}
-    for number, sequence in enumerate(s for s in SEQUENCES if s in given):
-        image, anatomy, other = given[sequence], laid[sequence].anatomy, models.get(sequence)
-        ends = (ANATOMY_WORK + (1 - ANATOMY_WORK) * n / len(given) for n in (number, number + 1))
+    for number, (sequence, markers, model) in enumerate(turns):
+        image, anatomy = given[sequence], laid[sequence].anatomy
+        ends = (ANATOMY_WORK + (1 - ANATOMY_WORK) * n / len(turns) for n in (number, number + 1))
         run = (device, mirror, part(progress, *ends, TITLES[sequence]), cancelled)
-        if sequence == "flair" and other:
-            probability, predictor, exceptions = outlined(image, anatomy, other, None, *run)
+        if model and markers == (WMH,):
+            probability, predictor, exceptions = outlined(image, anatomy, model, None, *run)
             doubts += exceptions
             wmh = hyperintensities(image, probability, anatomy, zones)
         else:
-            if other:
-                found, brain, grid, predictor = seen_whole(image, anatomy, other, *run)
+            if model:
+                found, predictor = seen_whole(markers, image, anatomy, model, *run)
             else:
-                found, brain, grid, predictor = decoded(sequence, image, anatomy, bundle, networks, *run)
-            if sequence == "flair":
-                found[WMH][cortex_folds(found[WMH], brain, anatomy, grid, limits[WMH])] = 0
-                wmh = hyperintensities(image, where_lesions_lie(found[WMH], grid, image, anatomy), anatomy, zones)
+                found, predictor = decoded(markers, image, anatomy, bundle, networks, *run)
+            if WMH in found:
+                probability, brain, grid = found[WMH]
+                probability[cortex_folds(probability, brain, anatomy, grid, limits[WMH])] = 0
+                wmh = hyperintensities(image, where_lesions_lie(probability, grid, image, anatomy), anatomy, zones)
             else:
-                focal |= foci(image, found, brain, grid, laid[sequence], limits)
+                seen |= found
         doubts += predictor.warnings
+    focal = {}
+    for sequence, image in given.items():
+        found = {marker: seen[marker] for marker in SEQUENCES[sequence] if marker in seen}
+        if found:
+            focal |= foci(image, found, laid[sequence], limits)
     predicted = time.monotonic()
 
     if t1 is not None and max(t1.spacing_mm) > WIDEST_T1_MM:
@@ -158,7 +166,7 @@ def measure_burden(
             "marker": "burden",
             "input": {sequence: input_facts(image) for sequence, image in given.items()},
             "anatomy": {sequence: place.told for sequence, place in laid.items()},
-            "models": [used.provenance for used in (bundle, *models.values())]
+            "models": [used.provenance for used in {m.id: m for m in (bundle, *models.values())}.values()]
             + [next(iter(laid.values())).anatomy.model],
             "device": str(predictor.device),
             **run_facts(),
@@ -168,27 +176,45 @@ def measure_burden(
     return result
 
 
-def sequence_models(
+class Seen(NamedTuple):
+    """A marker's probability (R, A, S) on ``grid``, and the brain there (``relative_slices``)."""
+
+    probability: np.ndarray
+    brain: np.ndarray
+    grid: Grid
+
+
+def marker_models(
     bundle: Bundle,
     sequences: Iterable[str] = tuple(SEQUENCES),
     wmh_model: str | Bundle | None = None,
     own_decoders: bool = False,
 ) -> dict[str, Bundle]:
-    """Bundles by the sequence that goes to them and not to the decoders of ``bundle``. Raises ModelError."""
-    chosen = {} if own_decoders else dict(bundle.card.get("sequence_models", {}))
+    """Bundles by the marker that they find instead of the decoders of ``bundle``. Raises ModelError."""
+    chosen = {} if own_decoders else dict(bundle.card.get("marker_models", {}))
     if wmh_model:
-        chosen["flair"] = wmh_model
-    named = {sequence: model for sequence, model in chosen.items() if sequence in sequences}
-    return {
-        sequence: checked_bundle(model, WMH if sequence == "flair" else "foci", None, None, PERIVENTRICULAR_MM)
-        for sequence, model in named.items()
-        if (model.id if isinstance(model, Bundle) else model) != bundle.id
-    }
+        chosen[WMH] = wmh_model
+    sequences, models = set(sequences), {}
+    for marker, model in chosen.items():
+        if SEQUENCE_OF[marker] in sequences and (model.id if isinstance(model, Bundle) else model) != bundle.id:
+            other = checked_bundle(model, WMH if marker == WMH else "foci", None, None, PERIVENTRICULAR_MM)
+            if marker != WMH and marker not in other.card["labels"]:
+                labels = ", ".join(other.card["labels"])
+                raise ModelError(f"{bundle.id} names {other.id} for {marker}, but that one finds {labels}.")
+            models[marker] = other
+    return models
 
 
-def thresholds_of(sequence: str, model: Bundle) -> dict[str, float]:
-    """The thresholds of a model for one sequence, by marker; one for the FLAIR calls its only label lesion."""
-    return {WMH: model.threshold} if sequence == "flair" else model.thresholds
+def walks(
+    sequences: Iterable[str], models: Mapping[str, Bundle]
+) -> Iterator[tuple[str, tuple[str, ...], Bundle | None]]:
+    """Every sequence with the markers that one model finds on it in one go; None stands for the decoders."""
+    for sequence in (name for name in SEQUENCES if name in sequences):
+        by_model: dict[str | None, list[str]] = {}
+        for marker in SEQUENCES[sequence]:
+            by_model.setdefault(models[marker].id if marker in models else None, []).append(marker)
+        for markers in by_model.values():
+            yield sequence, tuple(markers), models.get(markers[0])
 
 
 def checked_thresholds(limits: dict[str, float], given: Mapping[str, float] | None) -> dict[str, float]:
@@ -202,7 +228,7 @@ def checked_thresholds(limits: dict[str, float], given: Mapping[str, float] | No
 
 
 def decoded(
-    sequence: str,
+    markers: Sequence[str],
     image: Image,
     anatomy: Anatomy,
     bundle: Bundle,
@@ -211,9 +237,8 @@ def decoded(
     mirror: bool,
     told: Callable[[float], None] | None,
     cancelled: Callable[[], bool] | None,
-) -> tuple[dict[str, np.ndarray], np.ndarray, Grid, Predictor]:
-    """Probability of every marker of a sequence, brain (``relative_slices``), grid of both, and what predicted it."""
-    markers = SEQUENCES[sequence]
+) -> tuple[dict[str, Seen], Predictor]:
+    """Some markers of one sequence by the decoders of ``bundle``, and what predicted them."""
     decoders = [bundle.card["labels"].index(marker) for marker in markers]
     routed = [Routed(network, decoders) for network in networks]
     predictor = Predictor(routed, bundle.canvas, device, mirror, independent=True, slices=bundle.slices)
@@ -223,10 +248,11 @@ def decoded(
     probability = np.zeros((len(markers), *stack.shape), np.float32)
     for slices, window, batch in predictor.batches(stack, BACKGROUNDS[bundle.intensity], told, cancelled):
         probability[(slice(None), *window, slices)] = batch.transpose(1, 2, 3, 0)
-    return dict(zip(markers, probability, strict=True)), brain, grid, predictor
+    return {marker: Seen(p, brain, grid) for marker, p in zip(markers, probability, strict=True)}, predictor
 
 
 def seen_whole(
+    markers: Sequence[str],
     image: Image,
     anatomy: Anatomy,
     bundle: Bundle,
@@ -234,14 +260,15 @@ def seen_whole(
     mirror: bool,
     told: Callable[[float], None] | None,
     cancelled: Callable[[], bool] | None,
-) -> tuple[dict[str, np.ndarray], np.ndarray, Grid, VolumePredictor]:
+) -> tuple[dict[str, Seen], VolumePredictor]:
     """As ``decoded``, by networks that see in 3D, on voxels of the size that they learned from."""
     predictor = VolumePredictor(bundle.networks(), device, mirror)
     grid = box_grid(image.grid, bundle.in_plane_mm, bundle.slice_mm)
     head, brain = relative_slices(image, anatomy, grid)
     volume = network_slices(head, brain, bundle)
     probability = predictor(volume, BACKGROUNDS[bundle.intensity], told, cancelled)
-    return dict(zip(bundle.card["labels"], probability, strict=True)), brain, grid, predictor
+    by_label = dict(zip(bundle.card["labels"], probability, strict=True))
+    return {marker: Seen(by_label[marker], brain, grid) for marker in markers}, predictor
 
 
 def hyperintensities(image: Image, probability: np.ndarray, anatomy: Anatomy, zones: dict) -> Result:
@@ -254,23 +281,13 @@ def hyperintensities(image: Image, probability: np.ndarray, anatomy: Anatomy, zo
     )  # fmt: skip
 
 
-def foci(
-    image: Image,
-    probability: dict[str, np.ndarray],
-    relative: np.ndarray,
-    grid: Grid,
-    laid: Laid,
-    limits: Mapping[str, float],
-) -> dict[str, FocalResult]:
-    """The small markers of one sequence, from their probabilities on ``grid``, which keep to where each can lie.
-
-    ``relative`` is the brain of ``relative_slices``.
-    """
+def foci(image: Image, seen: dict[str, Seen], laid: Laid, limits: Mapping[str, float]) -> dict[str, FocalResult]:
+    """The small markers of one sequence, which keep to where each can lie."""
     anatomy = laid.anatomy
     brain = anatomy.mask("intracranial", image.grid)
     midplane = find_midplane(brain, image.grid)
     maps = {}
-    for marker, p in probability.items():
+    for marker, (p, relative, grid) in seen.items():
         if marker == LACUNE:  # may lie in what the anatomy network calls ventricle: it takes cavities for that
             p[not_enclosed(p, anatomy, grid, limits[marker])] = 0
         if marker == MICROBLEED:
