@@ -96,6 +96,11 @@ class Bundle:
         return self.card["preprocessing"].get("slice_mm")
 
     @property
+    def in_3d(self) -> bool:
+        """Whether the networks see whole volumes (``inference_volume``) and not slices."""
+        return self.card["network"]["architecture"] == "UNet3D"
+
+    @property
     def slices(self) -> int:
         """How many neighbouring slices the networks see at once (``inference.Predictor``)."""
         return self.card["network"].get("in_channels", 1)
@@ -106,7 +111,23 @@ class Bundle:
 
     @property
     def members(self) -> int:
-        return len(self.card["weights"])
+        """Networks that vote, those of other bundles too."""
+        return sum(count for _, count in self.voters())
+
+    def voters(self, members: int | None = None) -> list[tuple[Bundle, int]]:
+        """This bundle and those that its card lets vote with it, each with how many of its networks take part.
+
+        ``members`` takes only the first networks, this bundle's before the others'. Raises ModelError, also where the
+        others see other pixels.
+        """
+        chosen = []
+        for bundle in (self, *map(load_bundle, self.card.get("votes_with", ()))):
+            if bundle.require(self.card["task"]).in_plane_mm != self.in_plane_mm:
+                raise ModelError(f"{self.id} and {bundle.id} cannot vote together: their pixels differ. {REINSTALL}")
+            count = len(bundle.card["weights"])
+            count = count if members is None else min(count, members - sum(used for _, used in chosen))
+            chosen += [(bundle, count)] * (count > 0)
+        return chosen
 
     @property
     def provenance(self) -> dict:
@@ -132,11 +153,13 @@ class Bundle:
         """What pip has to be asked for before this model can run."""
         from .networks import EXTRA_PACKAGES
 
-        needed = EXTRA_PACKAGES.get(self.card["network"]["architecture"], {})
+        needed = {}
+        for bundle, _ in self.voters():
+            needed |= EXTRA_PACKAGES.get(bundle.card["network"]["architecture"], {})
         return [requirement for name, requirement in needed.items() if importlib.util.find_spec(name) is None]
 
     def networks(self, members: int | None = None) -> list[nn.Module]:
-        """The first ``members`` networks (all when None) in evaluation mode, on the CPU, fp32.
+        """The first ``members`` networks of its own (all when None) in evaluation mode, on the CPU, fp32.
 
         Raises ModelError when a weight file is missing, damaged or does not fit the architecture, or when a package is
         not installed.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from burden_models import bright_network_3d
 from phantoms import OBLIQUE, ORIENTATIONS, oriented_affine, world
 from tiny_models import (
     ANATOMY_LABELS,
@@ -20,15 +21,18 @@ from tiny_models import (
     inside,
     read_card,
     requires_models,
+    requires_monai,
     requires_sample,
     sample_scan,
     sharp_head,
     slices_for,
     threshold_network,
     write_bundle,
+    write_card,
     write_models,
     write_random_bundle,
 )
+from tiny_models import PIXEL_MM as TINY_MM
 
 import csvd.pipelines.wmh as pipeline
 from csvd.anatomy import GROUPS, Anatomy
@@ -84,7 +88,8 @@ class BundleOf(Bundle):
 
 def bundle_of(*modules, canvas=(64, 72), in_plane_mm=PIXEL_MM, **preprocessing):
     card = {
-        "id": "by-hand", "version": "0.0.1", "task": "wmh", "training": {}, "weights": [{"sha256": ""}] * len(modules),
+        "id": "by-hand", "version": "0.0.1", "task": "wmh", "network": {"architecture": "by hand"},
+        "training": {}, "weights": [{"sha256": ""}] * len(modules),
         "preprocessing": preprocessing or {"in_plane_mm": in_plane_mm, "canvas": canvas},
     }  # fmt: skip
     return BundleOf(None, card, modules)
@@ -242,6 +247,57 @@ def test_members_takes_the_first_ones_and_the_result_says_how_many(models):
     assert (one.parameters["members"], both.parameters["members"]) == (1, 2)
     assert one.probability.max() == pytest.approx(1, abs=0.01)
     assert both.probability.max() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.fixture
+def hybrid(models):
+    """A bundle that sees in 3D and votes with four slice networks, of which the last finds nothing."""
+    card = read_card(models / "wmh-seunet")
+    networks = [*(threshold_network() for _ in range(3)), threshold_network(limit=100.0)]
+    write_bundle(models / "wmh-seunet", networks, card["network"])
+    network, description = bright_network_3d(1.4)
+    changes = {"preprocessing": {"in_plane_mm": TINY_MM}, "votes_with": ["wmh-seunet"]}
+    return write_bundle(models / "hybrid", [network], description, **changes)
+
+
+@requires_monai
+def test_a_network_that_sees_in_3d_finds_what_slice_networks_do(models, hybrid):
+    alone = segment_wmh(sharp_head(), "hybrid", members=1, device="cpu")
+    slices = segment_wmh(sharp_head(), "wmh-seunet", members=1, device="cpu")
+    assert alone.probability.max() == pytest.approx(1, abs=0.01)
+    assert dice(alone.mask, slices.mask) > 0.95
+    assert [model["id"] for model in alone.provenance["models"]] == ["hybrid", "anatomy"]
+
+
+@requires_monai
+@pytest.mark.parametrize(("members", "p"), [(1, 1), (2, 1), (5, 0.875), (None, 0.875)])
+def test_bundles_that_vote_together_count_alike(models, hybrid, members, p):
+    told = []
+    result = segment_wmh(
+        sharp_head(), "hybrid", members=members, device="cpu", progress=lambda done, _: told.append(done)
+    )
+    assert load_bundle("hybrid").members == 5
+    assert result.parameters["members"] == (members or 5)
+    assert result.probability.max() == pytest.approx(p, abs=0.01)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    assert [model["id"] for model in result.provenance["models"]] == ["hybrid", "wmh-seunet", "anatomy"][
+        :: 1 if members != 1 else 2
+    ]
+
+
+@requires_monai
+def test_bundles_that_see_other_pixels_or_are_not_there_do_not_vote(models, hybrid):
+    card = read_card(hybrid)
+    write_card(hybrid, {**card, "preprocessing": {"in_plane_mm": 2 * TINY_MM}})
+    with pytest.raises(ModelError, match="hybrid and wmh-seunet cannot vote together: their pixels differ"):
+        segment_wmh(sharp_head(), "hybrid", device="cpu")
+    write_card(hybrid, {**card, "votes_with": ["anatomy"]})
+    with pytest.raises(ModelError, match="anatomy is a model for anatomy, not for wmh"):
+        segment_wmh(sharp_head(), "hybrid", device="cpu")
+    write_card(hybrid, {**card, "votes_with": ["absent"]})
+    with pytest.raises(ModelError, match="no model 'absent'"):
+        segment_wmh(sharp_head(), "hybrid", device="cpu")
 
 
 def test_the_threshold_is_the_bundles_own_unless_one_is_given(models):

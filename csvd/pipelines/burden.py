@@ -166,7 +166,7 @@ def measure_burden(
             "marker": "burden",
             "input": {sequence: input_facts(image) for sequence, image in given.items()},
             "anatomy": {sequence: place.told for sequence, place in laid.items()},
-            "models": [used.provenance for used in {m.id: m for m in (bundle, *models.values())}.values()]
+            "models": [used.provenance for used in used_models(bundle, models)]
             + [next(iter(laid.values())).anatomy.model],
             "device": str(predictor.device),
             **run_facts(),
@@ -203,6 +203,12 @@ def marker_models(
                 raise ModelError(f"{bundle.id} names {other.id} for {marker}, but that one finds {labels}.")
             models[marker] = other
     return models
+
+
+def used_models(bundle: Bundle, models: Mapping[str, Bundle]) -> list[Bundle]:
+    """Each once: ``bundle``, those of single markers, and those that vote with these."""
+    voters = [voter for model in (bundle, *models.values()) for voter, _ in model.voters()]
+    return list({voter.id: voter for voter in voters}.values())
 
 
 def walks(

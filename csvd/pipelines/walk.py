@@ -48,7 +48,10 @@ def how_made(bundle: Bundle, members: int | None, mirror: bool, anatomy: Anatomy
     """``parameters`` and ``provenance`` of the Result."""
     return {
         "parameters": {"model": bundle.id, "members": members or bundle.members, "mirror": mirror},
-        "provenance": {"models": [bundle.provenance, anatomy.model], "device": str(predictor.device)},
+        "provenance": {
+            "models": [*(voter.provenance for voter, _ in bundle.voters(members)), anatomy.model],
+            "device": str(predictor.device),
+        },
     }
 
 

@@ -26,6 +26,7 @@ from ..checks import check_flair
 from ..errors import InputError
 from ..image import Grid, Image, axial_grid, cropped_grid, resample, resized_grid
 from ..inference import Predictor
+from ..inference_volume import VolumePredictor
 from ..measure.clusters import Clusters
 from ..measure.zones import ventricle_distance
 from ..preprocessing import BACKGROUNDS, SCALINGS
@@ -64,7 +65,7 @@ def segment_wmh(
     flair
         A head FLAIR, any orientation and spacing; see ``checks.check_flair`` for what is refused.
     model
-        Bundle or its id. ``members`` takes only its first networks (all when None).
+        Bundle or its id. ``members`` takes only its first networks (all when None; ``Bundle.voters``).
     threshold
         Of the mean probability, 0..1 exclusive; the bundle's own when None.
     pv_distance_mm, pv_rule
@@ -98,7 +99,7 @@ def segment_wmh(
         threshold=bundle.threshold if threshold is None else threshold,
         pv_distance_mm=pv_distance_mm,
         pv_rule=pv_rule,
-        warnings=[*warnings, *doubts, *exceptions, *predictor.warnings],
+        warnings=[*warnings, *doubts, *exceptions],
         **how_made(bundle, members, mirror, anatomy, predictor),
     )
     result.provenance["times_s"] = times_s(started, located, predicted, time.monotonic())
@@ -114,16 +115,37 @@ def outlined(
     mirror: bool,
     told: Callable[[float], None] | None,
     cancelled: Callable[[], bool] | None,
-) -> tuple[np.ndarray, Predictor, list[str]]:
-    """Probability on the FLAIR's voxels, what predicted it, and sentences on what is not as published."""
+) -> tuple[np.ndarray, Predictor | VolumePredictor, list[str]]:
+    """Probability on the FLAIR's voxels, what predicted it, and sentences on what is not as published or went wrong."""
     grid, exceptions = slice_grid(flair, anatomy, bundle)
     head, brain = relative_slices(flair, anatomy, grid)
-    stack, background = network_slices(head, brain, bundle), BACKGROUNDS[bundle.intensity]
-    predictor = Predictor(bundle.networks(members), None if bundle.matrix else bundle.canvas, device, mirror)
-    probability = predictor(stack, background, told, cancelled)
+    voters, probability = bundle.voters(members), np.float32(0)
+    for turn, (voter, count) in enumerate(voters):
+        told_of = told and (lambda done, turn=turn: told((turn + done) / len(voters)))
+        found, predictor = vote(voter, count, network_slices(head, brain, voter), device, mirror, told_of, cancelled)
+        probability = probability + found / len(voters)
+        exceptions = [*exceptions, *predictor.warnings]
     probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
     probability = unsure_below(probability, bundle.threshold)
     return where_lesions_lie(probability, grid, flair, anatomy), predictor, exceptions
+
+
+def vote(
+    bundle: Bundle,
+    members: int,
+    stack: np.ndarray,
+    device: str,
+    mirror: bool,
+    told: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[np.ndarray, Predictor | VolumePredictor]:
+    """Mean probability of the first ``members`` networks of a bundle on ``stack`` (R, A, S), and what predicted it."""
+    networks, background = bundle.networks(members), BACKGROUNDS[bundle.intensity]
+    if bundle.in_3d:
+        whole = VolumePredictor(networks, device, mirror)
+        return whole(stack, background, told, cancelled)[0], whole
+    predictor = Predictor(networks, None if bundle.matrix else bundle.canvas, device, mirror)
+    return predictor(stack, background, told, cancelled), predictor
 
 
 def where_lesions_lie(probability: np.ndarray, grid: Grid, flair: Image, anatomy: Anatomy) -> np.ndarray:
