@@ -23,6 +23,7 @@ from .heads import ANATOMY, ANATOMY_OF_CODE, BRAIN, CODE, HEAD, STEP_MM, TISSUES
 UNKNOWN = -1.0  # of a target: nothing is learned there
 FOUND, DOUBTED = 0.4, 0.1  # choice: what the teacher gave more is lesion, less is none, and between is unknown
 REAL_CORTEX = 1.21  # 90th percentile of cortex over the brain median in real FLAIRs: pasted lesions are brighter
+REAL_NOISE = 0.5  # of the noise that is added: choice, as a real scan has its own
 FAMILIES = {"t1": 0.25, "t2star": 0.15, "ct": 0.3, "random": 0.3}  # choice: contrasts of the anatomy but for FLAIR
 MAX_SUBSLICES = 5  # a slab of up to 8 mm is the mean of at most five planes: finer changes nothing visible
 WHITE = [CODE["white_matter"], CODE["lesion"], CODE["vessel"]]
@@ -237,6 +238,11 @@ class Generator:
 
     def real_slice(self, slab: Slab) -> tuple[torch.Tensor, torch.Tensor]:
         """Picture of a slab through a real scan with lesions pasted in, and all its lesions: two (R, A) tensors."""
+        image, pasted, found = map(slab.mean, self.pasted_signal(slab))
+        return self.acquire(image, REAL_NOISE), self.real_target(pasted, found)
+
+    def pasted_signal(self, slab: Slab) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Signal of a real scan with lesions pasted in, these, and those that its teacher found: (N,) each."""
         s, u = self.settings, self.uniform
         image = interpolate(slab.head.image, slab.points)
         found = interpolate(slab.head.lesion, slab.points) / 255
@@ -244,10 +250,12 @@ class Generator:
         core = max(u(*s.lesion_contrast), REAL_CORTEX * u(*s.above_cortex))
         texture = u(0, 0.08) * self.noise(slab.points, u(2, 6), self.rng)
         bright = torch.maximum(image, core * image.clamp(min=0.5) ** u(0, 0.7) * (1 + texture))
-        image = self.acquire(slab.mean(image * (1 - pasted) + bright * pasted), noise=0.5)
-        found = slab.mean(found)
-        lesion = (slab.mean(pasted) > s.target_fraction) | (found > FOUND)
-        return image, torch.where(~lesion & (found > DOUBTED), UNKNOWN, lesion.float())
+        return image * (1 - pasted) + bright * pasted, pasted, found
+
+    def real_target(self, pasted: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+        """1, 0, or ``UNKNOWN`` where the teacher was in doubt, from the shares of ``pasted_signal``."""
+        lesion = (pasted > self.settings.target_fraction) | (found > FOUND)
+        return torch.where(~lesion & (found > DOUBTED), UNKNOWN, lesion.float())
 
     def anatomy(self) -> tuple[torch.Tensor, torch.Tensor]:
         """One head slice of any contrast scaled to about 0..1, and its anatomy: (R, A) float and (R, A) long."""

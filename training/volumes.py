@@ -6,7 +6,7 @@ thousandth of the time that its scan does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from csvd.sequences import SEQUENCES as MARKERS_OF
 
 from .burden import OUTLINE, BurdenGenerator, BurdenSettings, Sequence3D
 from .ct import nod
-from .patients import Stack
+from .patients import Stack, whole_height
+from .sample import by_slice
 from .synthesis import UNKNOWN
 
 FAINT = 0.2  # share of a voxel from which a marker that has no outline in it may be seen there: choice
@@ -39,6 +40,8 @@ class VolumeSettings(BurdenSettings):
     gap: tuple[float, float] = (1.0, 1.2)  # distance of slices over their thickness
     # Drawn in a head, many more than in most patients, as blocks with markers are wanted.
     mean_count: dict[str, float] | None = None
+    real: float = 0.0  # share of slabs that are laid through real unlabelled FLAIRs, where there are any
+    real_mm: tuple[float, float] = (3.0, 7.0)  # thickness of their slices, of which the scans have 3 to 4
     on_marker: float = 0.6  # share of blocks around a voxel of a marker
     remembered: int = 24  # scans in mind
     each: int = 32  # blocks taken until another scan is drawn
@@ -91,6 +94,8 @@ class VolumeGenerator(BurdenGenerator):
 
     def slab(self, sequence: str) -> Slab3D:
         """Another scan of the sequence."""
+        if self.scans and self.rng.random() < self.settings.real:
+            return self.real_slab()
         scan, brain = self.stripped_scan(sequence)
         source, settings = scan.image.grid, self.settings
         in_plane_mm, slice_mm = settings.voxel_mm
@@ -106,14 +111,37 @@ class VolumeGenerator(BurdenGenerator):
             share = resample(truth.astype(np.float32), source, grid)
             faint = (share > FAINT) | (resample(traces.astype(np.float32), source, grid) > 0.5)
             targets.append(np.where(share > OUTLINE, 1, np.where(faint, UNKNOWN, 0)))
-        spare = np.maximum(np.roll(settings.block, -1) - np.array(grid.shape), 0)  # (R, A, S)
-        seen = np.pad(seen, [(0, n) for n in spare])
-        targets = np.pad(np.stack(targets), [(0, 0), *((0, n) for n in spare)])
+        return self.as_slab(seen.transpose(2, 0, 1), np.stack(targets).transpose(0, 3, 1, 2))
+
+    def as_slab(self, seen: np.ndarray, targets: np.ndarray) -> Slab3D:
+        """(S, R, A) and (M, S, R, A) as they are kept: a block or more, and nothing to find outside the brain."""
+        spare = [(0, max(n - size, 0)) for n, size in zip(self.settings.block, seen.shape, strict=True)]
+        seen, targets = np.pad(seen, spare).astype(np.float16), np.pad(targets, [(0, 0), *spare]).astype(np.int8)
         targets[:, seen == 0] = np.where(targets[:, seen == 0] == 1, UNKNOWN, targets[:, seen == 0])
-        seen = seen.transpose(2, 0, 1).astype(np.float16)
-        targets = targets.transpose(0, 3, 1, 2).astype(np.int8)
         some = np.argwhere(seen[::2, ::4, ::4] > 0) * (2, 4, 4)  # of the brain: a place to start from
         return Slab3D(seen, targets, np.argwhere((targets == 1).any(0)), some)
+
+    def real_slab(self) -> Slab3D:
+        """Slices of another thickness through a real FLAIR, upright as they are, with lesions pasted in."""
+        settings, rng = self.settings, self.rng
+        thickness = self.uniform(*settings.real_mm)
+        shape = (*(int(mm / settings.voxel_mm[0]) for mm in settings.wide_mm), int(settings.high_mm / thickness))
+        stack = Stack(shape, settings.voxel_mm[0], thickness, thickness, nod(0))
+        head = self.scans[int(rng.integers(len(self.scans)))]
+        upright = np.diag(np.exp(rng.normal(0, settings.size_sd, 3)) * [rng.choice((-1, 1)), 1, 1])
+        patient = self.draw_patient(head, 0.0, whole_height(head))
+        patient = replace(patient, matrix=torch.from_numpy(upright.astype(np.float32)).to(self.device))
+        slab = self.lay(patient, stack)
+        image, pasted, found = (by_slice(slab, values, shape[2]) for values in self.pasted_signal(slab))
+        brains = by_slice(slab, self.is_brain[slab.tissue], shape[2])
+        seen = self.stripped(torch.stack(self.acquired(image)), brains)
+        return self.as_slab(seen, self.real_target(pasted, found)[None].cpu().numpy())
+
+    def stripped(self, voxels: torch.Tensor, brain: torch.Tensor) -> np.ndarray:
+        """Slices (S, R, A) as ``brain_only`` leaves them; ``brain`` is the share of each voxel."""
+        level = voxels[brain > 0.5].median()
+        planes = self.alike(zip(voxels, brain, strict=True))
+        return torch.stack([self.brain_only(*plane, level) for plane in planes]).cpu().numpy()
 
     def stripped_scan(self, sequence: str) -> tuple[Sequence3D, np.ndarray]:
         """A scan of another patient, a slab of the head, and its brain (R, A, S) as ``brain_only`` leaves it."""
@@ -132,9 +160,7 @@ class VolumeGenerator(BurdenGenerator):
         )
         if brain.sum() < LEAST_BRAIN:
             return self.stripped_scan(sequence)
-        level = voxels[brain > 0.5].median()
-        planes = self.alike(zip(voxels, brain, strict=True))
-        return scan, torch.stack([self.brain_only(*plane, level) for plane in planes], 2).cpu().numpy()
+        return scan, self.stripped(voxels, brain).transpose(1, 2, 0)
 
 
 def measurable(marker: str, scan: Sequence3D) -> tuple[np.ndarray, np.ndarray]:

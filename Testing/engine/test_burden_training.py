@@ -1,5 +1,7 @@
 """The synthetic FLAIR, T1 and SWI that the networks of the four markers learn from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from made_head import made_head
 from training import recipe, ship, train
 from training.burden import MARKERS, SEQUENCES, BurdenGenerator, BurdenSettings, Markers, outlined
 from training.ct import nod
-from training.heads import CODE, STEP_MM
+from training.heads import BRAIN, CODE, STEP_MM
 from training.patients import Stack
 from training.synthesis import UNKNOWN, sample
 from training.volumes import VolumeGenerator, VolumeSettings, measurable
@@ -334,7 +336,38 @@ def test_a_marker_that_does_not_count_by_its_sizes_is_neither_marker_nor_backgro
         assert faint.any() != counts
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (recipe.HERE / "recipes").glob("*-unet3d.json")))
+def test_blocks_of_hyperintensities_hold_them_at_their_place(head):
+    draws = volumes(head, voxel_mm=(1.0, None), healthy=0.0, each=8, on_marker=1.0)
+    pictures, targets = (torch.stack(part) for part in zip(*(draws.block("flair") for _ in range(24)), strict=True))
+    bright = [float(p[t == 1].mean() > p[(t == 0) & (p > 0)].median()) for p, t in zip(pictures, targets, strict=True)]
+    assert np.mean(bright) > 0.9
+    assert {slab.seen.shape[0] for slab in draws.slabs} != {draws.slabs[0].seen.shape[0]}  # slices as they were drawn
+
+
+def test_a_real_scan_is_cut_into_thick_slices_with_the_teachers_answer_and_silence_where_it_doubted(head):
+    size = head.tissue.shape
+    image = torch.where(torch.isin(head.tissue, torch.tensor(BRAIN)), 1.0, 0.3)
+    lesion = torch.zeros(size, dtype=torch.uint8)
+    for side, value, probability in ((-20, 1.6, 240), (20, 1.2, 60)):
+        middle = head.centre + torch.tensor([side, 0, 0])
+        away = (
+            torch.stack(torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij")) - middle[:, None, None, None]
+        )
+        here = (away / torch.tensor([6, 6, 12])[:, None, None, None]).square().sum(0) < 1
+        image[here], lesion[here] = value, probability
+    draws = volumes(head, voxel_mm=(1.0, None), real=1.0, real_mm=(3.0, 6.0))
+    draws.scans = [replace(head, image=image.half(), lesion=lesion)]
+    bright, pale = [], []
+    for _ in range(6):
+        slab = draws.slab("flair")
+        assert 10 <= len(slab.seen) <= 20
+        bright += slab.seen[slab.targets[0] == 1].tolist()
+        pale += slab.seen[slab.targets[0] == UNKNOWN].tolist()
+        assert np.quantile(slab.seen[slab.targets[0] == 0].astype(float), 0.99) < 1.5
+    assert np.median(bright) > 1.35 > np.median(pale) > 1.05
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (recipe.HERE / "recipes").glob("*-unet3d*.json")))
 def test_recipes_of_3d_networks_draw_what_their_network_tells_apart_and_hold_heads_back(name):
     known = recipe.read_recipe(name)
     (turn,) = known["draw"]
