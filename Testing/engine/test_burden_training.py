@@ -350,10 +350,8 @@ def test_a_real_scan_is_cut_into_thick_slices_with_the_teachers_answer_and_silen
     lesion = torch.zeros(size, dtype=torch.uint8)
     for side, value, probability in ((-20, 1.6, 240), (20, 1.2, 60)):
         middle = head.centre + torch.tensor([side, 0, 0])
-        away = (
-            torch.stack(torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij")) - middle[:, None, None, None]
-        )
-        here = (away / torch.tensor([6, 6, 12])[:, None, None, None]).square().sum(0) < 1
+        away = torch.from_numpy(np.indices(size)) - middle.reshape(3, 1, 1, 1)
+        here = (away / torch.tensor([6, 6, 12]).reshape(3, 1, 1, 1)).square().sum(0) < 1
         image[here], lesion[here] = value, probability
     draws = volumes(head, voxel_mm=(1.0, None), real=1.0, real_mm=(3.0, 6.0))
     draws.scans = [replace(head, image=image.half(), lesion=lesion)]
@@ -372,7 +370,7 @@ def test_recipes_of_3d_networks_draw_what_their_network_tells_apart_and_hold_hea
     known = recipe.read_recipe(name)
     (turn,) = known["draw"]
     assert known["network"].get("out_channels", 1) == len(SEQUENCES[turn["sequence"]])
-    assert known["exclude"] == ["08", "09", "14"]
+    assert known.get("exclude") == (None if turn["sequence"] == "flair" else ["08", "09", "14"])
 
 
 def test_a_3d_network_trains_on_blocks(head, tmp_path, monkeypatch):
