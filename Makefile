@@ -5,7 +5,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 OUTPUT ?= demo_output
-FLAIR ?= Resources/SampleData/synthetic_flair_5mm.nii.gz
+FLAIR ?= Resources/SampleData/synthetic_ct_5mm_flair.nii.gz
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 READY := .venv/.ready

@@ -16,7 +16,7 @@ from csvd_panel import selftest
 from csvd_panel.logic import SegmentationLogic, registerSample
 from csvd_panel.module import SegmentationWidget
 
-SAMPLE_FILE = "synthetic_flair_5mm.nii.gz"
+SAMPLE_FILE = "synthetic_ct_5mm_flair.nii.gz"
 
 
 class WMHSegmenter(ScriptedLoadableModule):
@@ -74,7 +74,7 @@ class WMHSegmenterLogic(SegmentationLogic):
             slicer.mrmlScene.RemoveNode(flair)
     """
 
-    marker, model = WMH, "wmh-seunet"
+    marker, model = WMH, "wmh-hybrid"
 
     def pipeline(self):
         from csvd.pipelines.wmh import segment_wmh

@@ -30,7 +30,7 @@ from csvd.pipelines.wmh import network_slices, relative_slices
 from csvd.preprocessing import BACKGROUND
 
 HERE = Path(__file__).resolve().parent
-SAMPLE = HERE.parent / "Resources" / "SampleData" / "synthetic_flair_5mm.nii.gz"
+SAMPLE = HERE.parent / "Resources" / "SampleData" / "synthetic_ct_5mm_flair.nii.gz"
 IN_PLANE = (256, 0.9)  # pixels, mm
 SLICES = 24
 STACKS = (40, 80, 160, 320)  # slices; the same head, cut thinner

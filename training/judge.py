@@ -212,8 +212,9 @@ def judge(bundle: Bundle, data: Path, rules: dict[float | None, dict]) -> list[d
 
 
 def marks(bundle: Bundle) -> list[str]:
-    """What the figures depend on: the first digits of the checksums of this bundle's weights and of the anatomy's."""
-    return [row["sha256"][:8] for part in (bundle, load_bundle(ANATOMY)) for row in part.card["weights"]]
+    """What the figures depend on: the first digits of checksums, of all weights that vote and of the anatomy's."""
+    parts = [*(voter for voter, _ in bundle.voters()), load_bundle(ANATOMY)]
+    return [row["sha256"][:8] for part in parts for row in part.card["weights"]]
 
 
 def shipped() -> list[Bundle]:

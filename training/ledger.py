@@ -68,7 +68,7 @@ def one_model(bundle: Bundle, scores: Sequence[dict]) -> str:
 
 def learned_from_real(bundle: Bundle) -> bool:
     """Whether a run of this bundle learned from real scans, without labels, through a teacher."""
-    names = [run["recipe"] for run in bundle.card["training"].get("runs", [])]
+    names = [run["recipe"] for voter, _ in bundle.voters() for run in voter.card["training"].get("runs", [])]
     return any("teacher" in read_recipe(name) for name in names if (HERE / "recipes" / f"{name}.json").exists())
 
 
@@ -189,7 +189,7 @@ def overview(rated: Sequence[tuple[Bundle, Sequence[dict]]]) -> str:
             "model": f"`{bundle.id}`",
             "dice": [[row["dice"] for row in group["scans"]] for group in groups(scores, WITH_TRUTH)],
             "controls": [row["total_volume"] for row in groups(scores, HEALTHY)[0]["scans"]],
-            "mb": f"{sum(row['bytes'] for row in bundle.card['weights']) / 1e6:.1f}",
+            "mb": f"{sum(row['bytes'] for voter, _ in bundle.voters() for row in voter.card['weights']) / 1e6:.1f}",
         }
         for bundle, scores in rated
     ]

@@ -157,8 +157,8 @@ def test_a_picture_without_a_brain_is_refused(models, side):
 
 
 def test_a_model_for_something_else_is_refused(models):
-    with pytest.raises(ModelError, match="wmh-seunet"):
-        find_anatomy(sharp_head(), load_bundle("wmh-seunet"), device="cpu")
+    with pytest.raises(ModelError, match="wmh-hybrid"):
+        find_anatomy(sharp_head(), load_bundle("wmh-hybrid"), device="cpu")
 
 
 def test_progress_is_told_and_cancel_is_heard(models):

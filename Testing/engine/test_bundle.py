@@ -268,7 +268,7 @@ def test_a_card_that_is_not_json_is_refused(bundle, content):
 
 def test_an_unknown_model_is_told_what_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("CSVD_MODELS", str(write_models(tmp_path)))
-    with pytest.raises(ModelError, match=r"no model 'ct'.*anatomy, wmh-seunet"):
+    with pytest.raises(ModelError, match=r"no model 'ct'.*anatomy, wmh-hybrid"):
         load_bundle("ct")
 
 
@@ -282,19 +282,19 @@ def test_the_folder_named_by_csvd_models_goes_before_the_shipped_one(tmp_path, m
     monkeypatch.setattr(csvd.bundle, "__file__", str(tmp_path / "shipped" / "csvd" / "bundle.py"))
     monkeypatch.delenv("CSVD_MODELS", raising=False)
     shipped = write_models(tmp_path / "shipped" / "Resources" / "Models")
-    assert available_models() == {name: shipped / name for name in ("anatomy", "wmh-seunet")}
+    assert available_models() == {name: shipped / name for name in ("anatomy", "wmh-hybrid")}
     own = tmp_path / "own"
-    shutil.copytree(shipped / "wmh-seunet", own / "wmh-seunet")
+    shutil.copytree(shipped / "wmh-hybrid", own / "wmh-hybrid")
     monkeypatch.setenv("CSVD_MODELS", str(own))
     assert model_folders() == [own, shipped]
-    assert available_models() == {"wmh-seunet": own / "wmh-seunet", "anatomy": shipped / "anatomy"}
+    assert available_models() == {"wmh-hybrid": own / "wmh-hybrid", "anatomy": shipped / "anatomy"}
 
 
 def test_an_installed_wheel_finds_the_models_beside_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(csvd.bundle, "__file__", str(tmp_path / "csvd" / "bundle.py"))
     monkeypatch.delenv("CSVD_MODELS", raising=False)
     write_models(tmp_path / "csvd_models")
-    assert set(available_models()) == {"anatomy", "wmh-seunet"}
+    assert set(available_models()) == {"anatomy", "wmh-hybrid"}
 
 
 class Trap:
@@ -326,7 +326,7 @@ def test_no_pickle_is_ever_opened(bundle, tmp_path, how):
 @requires_models
 def test_the_shipped_models_are_intact_and_say_what_they_were_trained_on():
     ids = available_models()
-    for model in ("anatomy", "wmh-seunet"):
+    for model in ("anatomy", "wmh-hybrid"):
         bundle = load_bundle(ids[model])
         bundle.verify()
         assert bundle.id == model

@@ -256,7 +256,7 @@ def test_recipes_name_every_sequence_and_hold_heads_back(name):
 
 
 def test_training_learns_from_every_sequence_and_goes_on_from_an_encoder(head, tmp_path, monkeypatch):
-    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    pytest.importorskip("monai", reason="MONAI is not installed")
     monkeypatch.setattr(train, "HERE", tmp_path)
     monkeypatch.setattr(ship, "HERE", tmp_path)
     monkeypatch.setattr(train, "load_heads", lambda *_: [head])
@@ -374,7 +374,7 @@ def test_recipes_of_3d_networks_draw_what_their_network_tells_apart_and_hold_hea
 
 
 def test_a_3d_network_trains_on_blocks(head, tmp_path, monkeypatch):
-    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    pytest.importorskip("monai", reason="MONAI is not installed")
     monkeypatch.setattr(train, "HERE", tmp_path)
     monkeypatch.setattr(train, "load_heads", lambda *_: [head])
     monkeypatch.setattr(train, "load_lesion_shapes", lambda *_: ([], head.brain_box))

@@ -120,7 +120,7 @@ def test_options_reach_the_result(models, flair, out):
     assert wmh(flair, out, *options, "--quiet", "--no-report") == 0
     parameters = json.loads((out / "provenance.json").read_text())["parameters"]
     expected = {"members": 1, "threshold": 0.3, "pv_distance_mm": 7.5, "pv_rule": "cluster", "mirror": True}
-    assert parameters == {"model": "wmh-seunet", **expected}
+    assert parameters == {"model": "wmh-hybrid", **expected}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -137,7 +137,7 @@ def test_any_model_for_wmh_can_be_asked_for_by_its_id(models, flair, out, archit
 def test_an_unknown_model_is_told_in_one_sentence_what_there_is(models, flair, out, monkeypatch, capsys):
     monkeypatch.setattr(csvd.bundle, "model_folders", lambda: [models])
     assert wmh(flair, out, "--model", "wmh-unet") == 3
-    assert "no model 'wmh-unet'. Known models: anatomy, wmh-seunet." in capsys.readouterr().err
+    assert "no model 'wmh-unet'. Known models: anatomy, wmh-hybrid." in capsys.readouterr().err
 
 
 def test_warnings_are_told(models, flair, out, capsys):
@@ -197,7 +197,7 @@ def test_what_only_the_models_can_tell_is_refused_too(models, flair, out, capsys
     assert not out.exists()
 
 
-@pytest.mark.parametrize("model", ["anatomy", "wmh-seunet"])
+@pytest.mark.parametrize("model", ["anatomy", "wmh-hybrid"])
 def test_a_damaged_model_is_exit_status_3_and_nothing_is_written(models, flair, out, capsys, model):
     path = models / model / "member-1.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -313,13 +313,13 @@ def test_models_are_listed_once_they_are_checked(models, monkeypatch, capsys):
     monkeypatch.setattr(csvd.bundle, "model_folders", lambda: [models])
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["anatomy", "wmh-seunet"]
+    assert [line.split()[0] for line in lines] == ["anatomy", "wmh-hybrid"]
     assert "2 x" in lines[1]
     assert "intact" in lines[1]
     assert [line.rsplit("  ", 1)[1] for line in lines] == ["Tiny anatomy", "Tiny wmh"]
     assert main(["models", "--json"]) == 0
     cards = json.loads(capsys.readouterr().out)
-    assert [card["id"] for card in cards] == ["anatomy", "wmh-seunet"]
+    assert [card["id"] for card in cards] == ["anatomy", "wmh-hybrid"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ FILES = {
 def models(tmp_path_factory):
     folder = write_ct_models(tmp_path_factory.mktemp("models"))
     description = {"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": 1}
-    write_bundle(folder / "wmh-seunet", [threshold_network()], description)
+    write_bundle(folder / "wmh-hybrid", [threshold_network()], description)
     with only_models_of(folder):
         yield
 
@@ -89,7 +89,7 @@ WRONG = {
     "a threshold above 1": (None, ("--threshold", "1.5"), 2, "--threshold"),
     "a FLAIR that is none": (None, ("--flair", "SCAN"), 2, "looks like CT"),
     "a FLAIR that is not there": (None, ("--flair", "no.nii"), 2, "no.nii"),
-    "a model for FLAIR": (None, ("--model", "wmh-seunet"), 3, "not for leukoaraiosis"),
+    "a model for FLAIR": (None, ("--model", "wmh-hybrid"), 3, "not for leukoaraiosis"),
     "too many members": (None, ("--members", "7"), 2, "members"),
 }
 

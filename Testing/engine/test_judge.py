@@ -183,7 +183,7 @@ def ledger_of_phantoms(tmp_path_factory):
     for i, lesion in enumerate((FAR, GROWN), 1):
         put(sharp_head(spacing_mm=SPACING, lesions=(NEAR, lesion)), pair / f"study{i}_FLAIR.nii.gz")
     with only_models_of(write_models(folder / "models", members=1)):
-        bundle = load_bundle("wmh-seunet")
+        bundle = load_bundle("wmh-hybrid")
         rules = {mm: judge.plain_rule(data, mm) for mm in judge.LESION_SLICES}
         yield bundle, judge.judge(bundle, data, rules)
 
@@ -237,7 +237,7 @@ def test_page_and_readme_are_written_from_the_scores_of_the_shipped_models(ledge
     first = readme.read_text(encoding="utf-8")
     assert first.startswith("Before\n<!-- accuracy: begin -->\n| model |")
     assert first.endswith("<!-- accuracy: end -->\nAfter, honestly.\n")
-    assert "| `wmh-seunet` |" in first
+    assert "| `wmh-hybrid` |" in first
     assert "| plain rule |" in first
     assert "an older table" not in first
     ledger.write(folder, page, readme)

@@ -203,7 +203,7 @@ def write_patient(folder):
 
 
 def test_a_patient_is_judged_through_the_whole_pipeline(bundle, tmp_path):
-    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    pytest.importorskip("monai", reason="MONAI is not installed")
     write_patient(tmp_path)
     told = judge_burden.judge_patient(tmp_path, bundle)["markers"]
     found = {marker: Marked.read(row) for marker, row in told.items()}
@@ -277,7 +277,7 @@ def test_a_threshold_goes_into_the_card_of_the_model_that_finds_the_marker(bundl
 
 
 def test_the_card_ships_with_the_network_of_its_recipe(training_folder):
-    pytest.importorskip("monai", reason="MONAI is an extra: pip install csvd[resnet]")
+    pytest.importorskip("monai", reason="MONAI is not installed")
     import torch
     from safetensors.torch import save_file
 

@@ -239,9 +239,9 @@ def test_more_members_than_there_are_or_none_are_refused(models, members):
 
 
 def test_members_takes_the_first_ones_and_the_result_says_how_many(models):
-    card = read_card(models / "wmh-seunet")
+    card = read_card(models / "wmh-hybrid")
     networks = [threshold_network(limit=1.625), threshold_network(limit=100.0)]  # the second one finds nothing
-    write_bundle(models / "wmh-seunet", networks, card["network"])
+    write_bundle(models / "wmh-hybrid", networks, card["network"])
     one = segment_wmh(sharp_head(), members=1, device="cpu")
     both = segment_wmh(sharp_head(), device="cpu")
     assert (one.parameters["members"], both.parameters["members"]) == (1, 2)
@@ -252,18 +252,18 @@ def test_members_takes_the_first_ones_and_the_result_says_how_many(models):
 @pytest.fixture
 def hybrid(models):
     """A bundle that sees in 3D and votes with four slice networks, of which the last finds nothing."""
-    card = read_card(models / "wmh-seunet")
+    card = read_card(models / "wmh-hybrid")
     networks = [*(threshold_network() for _ in range(3)), threshold_network(limit=100.0)]
-    write_bundle(models / "wmh-seunet", networks, card["network"])
+    write_bundle(models / "wmh-hybrid", networks, card["network"])
     network, description = bright_network_3d(1.4)
-    changes = {"preprocessing": {"in_plane_mm": TINY_MM}, "votes_with": ["wmh-seunet"]}
+    changes = {"preprocessing": {"in_plane_mm": TINY_MM}, "votes_with": ["wmh-hybrid"]}
     return write_bundle(models / "hybrid", [network], description, **changes)
 
 
 @requires_monai
 def test_a_network_that_sees_in_3d_finds_what_slice_networks_do(models, hybrid):
     alone = segment_wmh(sharp_head(), "hybrid", members=1, device="cpu")
-    slices = segment_wmh(sharp_head(), "wmh-seunet", members=1, device="cpu")
+    slices = segment_wmh(sharp_head(), "wmh-hybrid", members=1, device="cpu")
     assert alone.probability.max() == pytest.approx(1, abs=0.01)
     assert dice(alone.mask, slices.mask) > 0.95
     assert [model["id"] for model in alone.provenance["models"]] == ["hybrid", "anatomy"]
@@ -281,7 +281,7 @@ def test_bundles_that_vote_together_count_alike(models, hybrid, members, p):
     assert result.probability.max() == pytest.approx(p, abs=0.01)
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1)
-    assert [model["id"] for model in result.provenance["models"]] == ["hybrid", "wmh-seunet", "anatomy"][
+    assert [model["id"] for model in result.provenance["models"]] == ["hybrid", "wmh-hybrid", "anatomy"][
         :: 1 if members != 1 else 2
     ]
 
@@ -290,7 +290,7 @@ def test_bundles_that_vote_together_count_alike(models, hybrid, members, p):
 def test_bundles_that_see_other_pixels_or_are_not_there_do_not_vote(models, hybrid):
     card = read_card(hybrid)
     write_card(hybrid, {**card, "preprocessing": {"in_plane_mm": 2 * TINY_MM}})
-    with pytest.raises(ModelError, match="hybrid and wmh-seunet cannot vote together: their pixels differ"):
+    with pytest.raises(ModelError, match="hybrid and wmh-hybrid cannot vote together: their pixels differ"):
         segment_wmh(sharp_head(), "hybrid", device="cpu")
     write_card(hybrid, {**card, "votes_with": ["anatomy"]})
     with pytest.raises(ModelError, match="anatomy is a model for anatomy, not for wmh"):
@@ -301,9 +301,9 @@ def test_bundles_that_see_other_pixels_or_are_not_there_do_not_vote(models, hybr
 
 
 def test_the_threshold_is_the_bundles_own_unless_one_is_given(models):
-    card = read_card(models / "wmh-seunet")
+    card = read_card(models / "wmh-hybrid")
     split = [threshold_network(), threshold_network(), threshold_network(limit=100.0)]  # p = 2/3 in every lesion
-    write_bundle(models / "wmh-seunet", split, card["network"], threshold=0.7)
+    write_bundle(models / "wmh-hybrid", split, card["network"], threshold=0.7)
     assert segment_wmh(sharp_head(), device="cpu").mask.sum() == 0
     lower = segment_wmh(sharp_head(), threshold=0.6, device="cpu")
     assert lower.mask.sum() > 0
@@ -342,8 +342,8 @@ def test_provenance_names_the_input_the_models_and_the_software(models, tmp_path
     origin = result.provenance
     assert origin["input"]["sha256"] == hashlib.sha256((tmp_path / "flair.nii.gz").read_bytes()).hexdigest()
     lesions, anatomy = origin["models"]
-    assert (lesions["id"], anatomy["id"]) == ("wmh-seunet", "anatomy")
-    for row, folder in ((lesions, "wmh-seunet"), (anatomy, "anatomy")):
+    assert (lesions["id"], anatomy["id"]) == ("wmh-hybrid", "anatomy")
+    for row, folder in ((lesions, "wmh-hybrid"), (anatomy, "anatomy")):
         files = sorted((models / folder).glob("*.safetensors"))
         assert row["sha256"] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     assert origin["device"] == "cpu"
@@ -403,7 +403,7 @@ def test_every_architecture_runs_from_the_scan_to_the_result(models, architectur
 )
 def test_on_the_native_pixels_every_model_finds_exactly_what_is_bright(models, intensity, limit, matrix, rule):
     """A network that cuts grey values at 1.41 of the brain's median, in the unit that the card asks for."""
-    card = read_card(models / "wmh-seunet")
+    card = read_card(models / "wmh-hybrid")
     preprocessing = {"matrix": list(matrix), "rule": rule, "intensity": intensity}
     networks = [threshold_network(slope=8.0 if intensity == "brain_median" else 0.5, limit=limit)]
     write_bundle(models / "bright", networks, card["network"], preprocessing=preprocessing)
@@ -417,7 +417,7 @@ def test_on_the_native_pixels_every_model_finds_exactly_what_is_bright(models, i
 
 
 def test_on_resized_pixels_the_volume_stays(models):
-    card = read_card(models / "wmh-seunet")
+    card = read_card(models / "wmh-hybrid")
     write_bundle(
         models / "bright", [threshold_network()], card["network"], preprocessing=VUNO | {"intensity": "brain_median"}
     )
@@ -429,7 +429,7 @@ def test_on_resized_pixels_the_volume_stays(models):
 
 
 def test_a_crop_that_would_cut_off_brain_becomes_a_resize_and_says_so(models):
-    card = read_card(models / "wmh-seunet")
+    card = read_card(models / "wmh-hybrid")
     crop = {"matrix": [64, 88], "rule": "crop_or_resize"}  # the brain just reaches beyond 64 pixels
     write_bundle(models / "bright", [threshold_network()], card["network"], preprocessing=crop)
     usual, wide = sharp_head(), sharp_head(brain=Ellipsoid(BRAIN.centre, (52, 62, 44)))

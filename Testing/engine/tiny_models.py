@@ -27,19 +27,19 @@ from csvd.pipelines.wmh import network_slices, relative_slices, slice_grid
 from csvd.preprocessing import BACKGROUND
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "Resources" / "SampleData" / "synthetic_flair_5mm.nii.gz"
+SAMPLE = ROOT / "Resources" / "SampleData" / "synthetic_ct_5mm_flair.nii.gz"
 SHARED = ROOT.parent / "shared" / "data"
 ANATOMY_LABELS = (
     *("background", "white_matter", "cortex", "lateral_ventricles", "third_ventricle"),
     *("fourth_ventricle", "deep_grey", "brain_stem", "cerebellum", "csf"),
 )
 
+HAS_MONAI = importlib.util.find_spec("monai") is not None
 requires_models = pytest.mark.skipif(
-    not {"anatomy", "wmh-seunet"} <= set(available_models()), reason="the trained models are not in Resources/Models"
+    not ({"anatomy", "wmh-seunet", "wmh-hybrid"} <= set(available_models()) and HAS_MONAI),
+    reason="the trained models are not in Resources/Models, or MONAI is not installed",
 )
-requires_monai = pytest.mark.skipif(
-    importlib.util.find_spec("monai") is None, reason="MONAI is an extra: pip install csvd[resnet]"
-)
+requires_monai = pytest.mark.skipif(not HAS_MONAI, reason="MONAI is not installed")
 ARCHITECTURES = ["SEUNet", "UNet", "TiantanCNN", pytest.param("ResNet34UNet", marks=requires_monai)]
 requires_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample scan is not in Resources/SampleData")
 
@@ -137,7 +137,7 @@ def write_models(folder, members=2):
     anatomy = {"architecture": "UNet", "in_channels": 1, "out_channels": len(ANATOMY_LABELS), "width": 1}
     lesions = {"architecture": "SEUNet", "in_channels": 1, "out_channels": 1, "width": 1}
     write_bundle(folder / "anatomy", [anatomy_network()], anatomy, task="anatomy", labels=ANATOMY_LABELS)
-    write_bundle(folder / "wmh-seunet", [threshold_network() for _ in range(members)], lesions)
+    write_bundle(folder / "wmh-hybrid", [threshold_network() for _ in range(members)], lesions)
     return folder
 
 

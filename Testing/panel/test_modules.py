@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {
-    "WMHSegmenter": ["synthetic_flair_5mm.nii.gz"],
+    "WMHSegmenter": ["synthetic_ct_5mm_flair.nii.gz"],
     "CTLeukoaraiosis": ["synthetic_ct_5mm.nii.gz", "synthetic_ct_5mm_flair.nii.gz"],
     "CSVDBurden": [f"synthetic_burden_{name}.nii.gz" for name in ("flair", "t1", "swi")],
 }

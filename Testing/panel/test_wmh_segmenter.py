@@ -232,7 +232,7 @@ def test_a_run_uses_what_the_panel_says(panel, ui, flair, monkeypatch):
     ui.mirrorCheckBox.click()
     ui.applyButton.click()
     settings = {"threshold": 0.3, "pv_distance_mm": 7.5, "pv_rule": "cluster", "device": "cpu", "mirror": True}
-    assert asked == [(flair, {"model": "wmh-seunet", **settings})]
+    assert asked == [(flair, {"model": "wmh-hybrid", **settings})]
     ui.applyButton.click()
 
 

@@ -16,7 +16,7 @@ from csvd_slicer.segments import read_segments, write_segments
 from csvd_slicer.volumes import image_from_node
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "Resources" / "SampleData" / "synthetic_flair_5mm.nii.gz"
+SAMPLE = ROOT / "Resources" / "SampleData" / "synthetic_ct_5mm_flair.nii.gz"
 SCANS = [SAMPLE, *sorted((ROOT.parent / "shared" / "data" / "flair_longitudinal").glob("*/study1_FLAIR.nii.gz"))]
 
 

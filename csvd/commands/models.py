@@ -31,8 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
         bundle.verify()
         cards.append(bundle.card)
         if not arguments.json:
-            size = sum(row["bytes"] for row in bundle.card["weights"]) / 1e6
-            files = f"{bundle.members} x {size / bundle.members:.1f} MB, intact"
+            sizes = [row["bytes"] / 1e6 for row in bundle.card["weights"]]
+            files = f"{len(sizes)} x {sum(sizes) / len(sizes):.1f} MB, intact"
+            files += "".join(f"; votes with {other}" for other in bundle.card.get("votes_with", ()))
             needed = "".join(f"; needs {requirement}" for requirement in bundle.missing_packages)
             print(f"{bundle.id:<{width}}  {bundle.card['version']}  {files}{needed}  {bundle.card['title']}")
     if arguments.json:

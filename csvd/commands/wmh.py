@@ -23,7 +23,7 @@ def add(commands) -> None:
         epilog=NOT_A_DEVICE,
     )
     parser.add_argument("flair", metavar="FLAIR", help=f"the FLAIR: {FORMS}")
-    add_options(parser, "WMH", "wmh-seunet", mirror=False)
+    add_options(parser, "WMH", "wmh-hybrid", mirror=False)
     parser.add_argument(
         "--t1", metavar="T1", help="reserved for a T1 of the same head; not used by the models of this version"
     )

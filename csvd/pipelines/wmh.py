@@ -33,7 +33,7 @@ from ..preprocessing import BACKGROUNDS, SCALINGS
 from ..result import Result
 from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s
 
-MODEL = "wmh-seunet"
+MODEL = "wmh-hybrid"
 PERIVENTRICULAR_MM = 10.0  # Kim 2024; their alternative is 7.5 mm
 # Choices, looked for on the real scans in docs/accuracy.md. A fold of cortex cut lengthwise is an island in white
 # matter, as bright as the brightest tenth of cortex (the thin rest shares its voxels with fluid); lesions are brighter.
