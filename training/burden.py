@@ -363,6 +363,10 @@ class BurdenGenerator(PatientGenerator):
 
     # Whole scans
 
+    def least_share(self, marker: str) -> float:
+        """Share of a voxel of a scan from which it belongs to a marker."""
+        return OUTLINE
+
     def as_scan(self, sequence: str, slab: Slab, stack: Stack, markers: Markers) -> Sequence3D:
         kept, self.settings = self.settings, replace(self.settings, pixel_mm=stack.pixel_mm)
         signal = by_slice(slab, self.signal_of(sequence)(slab, markers), stack.shape[2])
@@ -373,9 +377,8 @@ class BurdenGenerator(PatientGenerator):
         def voxels_of(values: torch.Tensor, least: float) -> Image:
             return Image((by_slice(slab, values, stack.shape[2]) > least).permute(1, 2, 0).cpu().numpy(), stack.affine)
 
-        truth, traces = (
-            {name: voxels_of(getattr(markers, name), least) for name in MARKERS} for least in (OUTLINE, TRACE)
-        )
+        truth = {name: voxels_of(getattr(markers, name), self.least_share(name)) for name in MARKERS}
+        traces = {name: voxels_of(getattr(markers, name), TRACE) for name in MARKERS}
         brain = voxels_of(self.is_brain[slab.tissue], OUTLINE)
         return Sequence3D(Image(voxels, stack.affine), truth, traces, brain)
 

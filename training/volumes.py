@@ -87,6 +87,10 @@ class VolumeGenerator(BurdenGenerator):
         picture, targets = (np.flip(part[(..., *box)], [axis - 3 for axis in flips]) for part in both)
         return torch.from_numpy(picture.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
 
+    def least_share(self, marker: str) -> float:
+        """Hyperintensities are outlined as generously as experts do."""
+        return self.settings.target_fraction if marker == "wmh" else super().least_share(marker)
+
     def density(self, factor: float) -> dict[str, int]:
         """As of patients, but with ``mean_count`` of the markers that it names."""
         means = self.settings.mean_count or {}
@@ -103,9 +107,8 @@ class VolumeGenerator(BurdenGenerator):
         seen = resample(brain, source, grid)
         targets = []
         for marker in MARKERS_OF[sequence]:
-            if marker == "wmh":  # of any size, and outlined as generously as experts do
-                share = resample(scan.truth[marker].voxels.astype(np.float32), source, grid)
-                targets.append(share > settings.target_fraction)
+            if marker == "wmh":  # of any size
+                targets.append(resample(scan.truth[marker].voxels.astype(np.float32), source, grid) > 0.5)
                 continue
             truth, traces = measurable(marker, scan)
             share = resample(truth.astype(np.float32), source, grid)
