@@ -14,6 +14,7 @@ from csvd.measure.strive import DEFINITIONS
 from csvd.sequences import SEQUENCE_OF, TITLES
 
 from .findings import CORRELATION, FALSE_LIMIT, SENSITIVITY, WIDE_MM
+from .recipe import read_recipe
 from .tables import number, table
 
 FIGURE = "figures/burden_examples.png"
@@ -72,9 +73,12 @@ def as_markdown(
     reported = [patient for patient in patients if not patient.choosing]
     own = [NAMES[marker] for marker in NAMES if marker not in models]
     seen_by = [f"{NAMES[marker]} are found by {model.id} {model.card['version']}" for marker, model in models.items()]
-    seen_by += [f"{' and '.join(own)} by the decoders of {bundle.id} {bundle.card['version']}"] if own else []
+    seen_by += [f"{', '.join(own)} by the decoders of {bundle.id} {bundle.card['version']}"] if own else []
     used = {model.id: model for model in (bundle, *models.values())}.values()
     trained = "; ".join(f"{model.id}: {steps_of(model)}" for model in used if steps_of(model))
+    heads = {patient.head for patient in patients}
+    knowing = [model.id for model in used if learned_from(model, heads)]
+    exception = f"; {' and '.join(knowing)} learned from other slices of them" if knowing else ""
     columns = {
         "marker": lambda r: f"{NAMES[r['marker']]} ({TITLES[r['sequence']]})",
         "threshold": lambda r: f"{r['threshold']:g}",
@@ -101,7 +105,7 @@ def as_markdown(
         "**These patients are synthetic**: FLAIR (5 mm slices), T1 (about 1 mm) and SWI (2.5 mm), each with the head "
         "lying elsewhere, drawn from label maps of BBillot/SynthSeg (Apache-2.0; Billot et al., Med Image Anal 2023) "
         "of heads that the networks never saw "
-        f"({', '.join(sorted({patient.head for patient in patients}))}). They say how far the networks do what they "
+        f"({', '.join(sorted(heads))}{exception}). They say how far the networks do what they "
         "learned, **not how well it reads a real scan**: no real microbleed, lacune or perivascular space with an "
         "outline, and no SWI of a whole brain, is to be had here. "
         f"{'; '.join(seen_by)}. Training: {trained}. Published networks that learned from real patients find 67 to 90 "
@@ -150,6 +154,12 @@ def as_markdown(
         table(scans, real),
     ]
     return "\n".join(lines) + "\n"
+
+
+def learned_from(model: Bundle, heads: set[str]) -> bool:
+    """Whether a network of a model learned from any of these heads."""
+    runs = [run["recipe"] for voter, _ in model.voters() for run in voter.card["training"].get("runs", [])]
+    return any(not heads <= set(read_recipe(run).get("exclude", ())) for run in runs)
 
 
 def steps_of(model: Bundle) -> str:

@@ -244,8 +244,12 @@ def test_the_page_says_that_the_patients_are_synthetic_and_what_was_not_reached(
         figures,
     )
     assert [(line["wmh"], line["lacune"], line["microbleed"]) for line in real] == [(0.09, None, None), (0.0, 3, None)]
-    page = as_markdown(bundle, {"swi": Bundle(bundle.folder, bundle.card | {"id": "other"})}, known, figures, real)
-    assert "SWI goes to other 0.0.1; FLAIR and T1 to the decoders of burden-mounet 0.0.1." in page
+    page = as_markdown(
+        bundle, {"microbleed": Bundle(bundle.folder, bundle.card | {"id": "other"})}, known, figures, real
+    )
+    own = "White matter hyperintensities, Lacunes, Perivascular spaces by the decoders of burden-mounet 0.0.1."
+    assert f"Microbleeds are found by other 0.0.1; {own}" in page
+    assert "learned from other slices" not in page
     assert "**These patients are synthetic**" in page
     assert "| Microbleeds: sensitivity at least 0.80 | 0.00 (0 of 6) | **no** |" in page
     assert "| wholehead (control) | 0.09 | - | - | yes |" in page
@@ -263,7 +267,7 @@ def test_a_threshold_goes_into_the_card_of_the_model_that_finds_the_marker(bundl
     figures = {marker: {"threshold": 0.8} for marker in SEQUENCE_OF}
     rows = [{"scan": "one", "control": True, "warnings": []} | dict.fromkeys(SEQUENCE_OF, 0) | {"microbleed": None}]
     (patient,) = judge_burden.patients(HEADS, 1, 0)
-    judge_burden.write_scores(bundle, {"flair": bundle, "swi": other}, {patient: {}}, figures, rows)
+    judge_burden.write_scores(bundle, {"wmh": bundle, "microbleed": other}, {patient: {}}, figures, rows)
     own, foci = (
         json.loads((training_folder / "cards" / f"{model.id}.json").read_text())["thresholds"]
         for model in (bundle, other)
