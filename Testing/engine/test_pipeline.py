@@ -287,6 +287,14 @@ def test_bundles_that_vote_together_count_alike(models, hybrid, members, p):
 
 
 @requires_monai
+@pytest.mark.parametrize(("sure", "found"), [(0.85, True), (0.9, False)])
+def test_a_card_says_how_sure_a_lesion_has_to_be_somewhere(models, hybrid, sure, found):
+    """The five agree to .875 at most."""
+    write_card(hybrid, {**read_card(hybrid), "sure": sure})
+    assert segment_wmh(sharp_head(), "hybrid", device="cpu").mask.any() == found
+
+
+@requires_monai
 def test_bundles_that_see_other_pixels_or_are_not_there_do_not_vote(models, hybrid):
     card = read_card(hybrid)
     write_card(hybrid, {**card, "preprocessing": {"in_plane_mm": 2 * TINY_MM}})
@@ -623,7 +631,7 @@ def test_without_candidates_or_cortex_nothing_is_a_fold():
 
 def test_a_candidate_of_which_no_vote_is_sure_falls_below_the_threshold_with_all_its_voxels():
     probability = found({FOLD_AT: 0.7, LESION_AT: 0.9}, rim=0.4)
-    lowered = unsure_below(probability, 0.3)
+    lowered = unsure_below(probability, 0.3, 0.8)
     doubtful = lowered != probability
     assert doubtful[(*FOLD_AT, 2)]
     assert not doubtful[(*LESION_AT, 2)]
@@ -633,8 +641,8 @@ def test_a_candidate_of_which_no_vote_is_sure_falls_below_the_threshold_with_all
 
 def test_an_unsure_candidate_comes_back_whole_at_a_lower_threshold():
     probability = found({FOLD_AT: 0.35}, rim=0.25)
-    assert np.array_equal(unsure_below(probability, 0.3) >= 0.2, probability >= 0.2)
+    assert np.array_equal(unsure_below(probability, 0.3, 0.8) >= 0.2, probability >= 0.2)
 
 
 def test_nothing_is_unsure_where_nothing_was_found():
-    assert not unsure_below(found({}), 0.3).any()
+    assert not unsure_below(found({}), 0.3, 0.8).any()

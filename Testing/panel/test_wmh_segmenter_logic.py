@@ -13,7 +13,7 @@ from tiny_models import requires_models, requires_sample, sharp_head, write_mode
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import read_image, write_image
 from csvd_slicer.review import decide, decided_by_reader, review_items
-from csvd_slicer.scene import find
+from csvd_slicer.scene import families, find
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,12 +110,30 @@ def test_the_batch_of_the_documentation_ends_in_one_table(logic, load_volume, tm
 
 @requires_models
 @requires_sample
-def test_the_self_test_of_the_module_walks_on_the_sample(fresh_slicer, load_volume):
+def test_the_self_test_walks_on_the_sample_and_the_panel_takes_its_result_up(
+    fresh_slicer, load_volume, load_panel, picture, tmp_path
+):
+    """Its pictures are those of the documentation: pytest -k self_test --basetemp=FOLDER Testing/panel/..."""
+    from rendering import SliceView
+
     from WMHSegmenter import WMHSegmenterTest
 
     case = WMHSegmenterTest("test_run_and_review")
     case.setUp()
-    case.runAndReview()
+    edited = case.runAndReview()
+    panel = load_panel(ROOT / "WMHSegmenter" / "WMHSegmenter.py").panel
+    (nodes,) = families(slicer.mrmlScene)
+    nodes.scan.SetName("Synthetic FLAIR")
+    panel.ui.flairSelector.setCurrentNode(nodes.scan)
+    assert panel.ui.lesionTable.rowCount == len(review_items(nodes, edited))
+    panel.ui.nextButton.click()
+    picture(panel.ui.applyButton.window(), "panel_after.png", 534)
+    largest = sorted(edited.lesions, key=lambda lesion: -lesion.volume_ml)[:3]
+    for number, lesion in enumerate(largest):
+        view = SliceView(slicer.mrmlScene, nodes.scan, (480, 560))
+        view.look_at(lesion.centroid_mm)
+        view.save(tmp_path / f"slice_{number}.png")
+        view.close()
 
 
 def test_the_self_test_fails_when_packages_are_missing(logic, load_volume, monkeypatch):

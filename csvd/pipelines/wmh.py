@@ -41,7 +41,8 @@ CORTEX_PERCENTILE, ABOVE_CORTEX = 90, 1.05
 NO_CORTEX_MM = 5.0  # no fold of cortex comes this near to a lateral ventricle
 COIL_MM = 20.0  # brightness is compared with that of the tissue around, since coils make the rim of the head brighter
 FLUID = 0.4  # of the brain's median: darker voxels are fluid
-SURE = 0.8  # choice, as above: somewhere in a lesion the mean probability reaches this; its rim may be less
+# Choice, as above: somewhere in a lesion the mean probability reaches this, or what the card says; its rim may be less.
+SURE = 0.8
 FAINT = 0.1  # candidates down to here are judged, so that a lower threshold brings no dropped fold back
 
 
@@ -126,7 +127,7 @@ def outlined(
         probability = probability + found / len(voters)
         exceptions = [*exceptions, *predictor.warnings]
     probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
-    probability = unsure_below(probability, bundle.threshold)
+    probability = unsure_below(probability, bundle.threshold, bundle.card.get("sure", SURE))
     return where_lesions_lie(probability, grid, flair, anatomy), predictor, exceptions
 
 
@@ -224,13 +225,13 @@ def cortex_folds(
     return folds
 
 
-def unsure_below(probability: np.ndarray, threshold: float) -> np.ndarray:
-    """``probability``, but clusters from ``threshold`` on that nowhere reach ``SURE`` lie just below the threshold.
+def unsure_below(probability: np.ndarray, threshold: float, sure: float) -> np.ndarray:
+    """``probability``, but clusters from ``threshold`` on that nowhere reach ``sure`` lie just below the threshold.
 
     Clusters are 26-connected. They come back, without holes, when a reader lowers the threshold.
     """
     clusters = Clusters.of(probability >= threshold)
-    unsure = clusters.voxels_of(clusters.largest(probability[clusters.index]) < SURE)
+    unsure = clusters.voxels_of(clusters.largest(probability[clusters.index]) < sure)
     lowered = probability.copy()
     lowered[unsure] = 0.99 * threshold
     return lowered
