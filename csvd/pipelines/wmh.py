@@ -1,8 +1,9 @@
 """White matter hyperintensities on FLAIR, after Kim et al. (AJNR Am J Neuroradiol 2024).
 
 1. Check the scan. 2. Find brain and ventricles. 3. Resample the slices, take the brain out and scale it by its peak.
-4. Let five SE-UNets vote; the default bundle has a 3D U-Net vote with them. 5. Drop folds of cortex and what no vote was
-sure of, threshold the mean. 6. Split at 10 mm from the lateral ventricles, measure, grade, say how sure the vote was.
+4. Let five SE-UNets vote; in the default bundle a 3D U-Net votes with them. 5. Drop folds of cortex and what no vote
+was sure of, threshold the mean. 6. Split at 10 mm from the lateral ventricles, measure, grade, say how sure the vote
+was.
 
 Where we leave the paper: slices are resampled to a fixed pixel size and not to 256x256, so that lesions keep their size
 whatever the field of view; the brain comes from our anatomy network and not from a grey level of 30; its median stands
