@@ -83,8 +83,10 @@ class ModelLogic(ScriptedLoadableModuleLogic):
         """Requirements of Python packages that a run of this model needs and this Slicer has not."""
         from csvd.networks import EXTRA_PACKAGES
 
-        card = self.models().get(model or self.model, {})
-        needed = PACKAGES | EXTRA_PACKAGES.get(card.get("network", {}).get("architecture"), {})
+        cards, needed = self.models(), dict(PACKAGES)
+        chosen = model or self.model
+        for voter in (chosen, *cards.get(chosen, {}).get("votes_with", ())):
+            needed |= EXTRA_PACKAGES.get(cards.get(voter, {}).get("network", {}).get("architecture"), {})
         return [requirement for name, requirement in needed.items() if importlib.util.find_spec(name) is None]
 
     def installPackages(self, model=None):
