@@ -25,7 +25,7 @@ import torch
 from csvd.bundle import Bundle, load_bundle
 from csvd.burden_result import WMH, BurdenResult
 from csvd.image import Image, read_image, write_image
-from csvd.pipelines.burden import MODEL, marker_models, measure_burden
+from csvd.pipelines.burden import MODEL, marker_models, measure_burden, used_models
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
 
 from .burden import BurdenGenerator, BurdenSettings
@@ -237,7 +237,7 @@ def main() -> None:
     torch.set_num_threads(1)
     bundle = load_bundle(arguments.model)
     models = marker_models(bundle)
-    place = RUN / f"{bundle.id}-{mark([bundle, *models.values()])}"
+    place = RUN / f"{bundle.id}-{mark(used_models(bundle, models))}"
     heads = [h for h in load_heads(arguments.data, HERE / "cache") if h.name in read_recipe("burden")["exclude"]]
     shapes = load_lesion_shapes(arguments.data)
     found, real = {}, {}

@@ -1,8 +1,9 @@
 """Draw the sample that shows all four markers: FLAIR, T1 and SWI of one synthetic patient, and the true markers.
 
-``python -m training.sample_burden --data ../shared/data``. The head is one that no network learned from. Brain alone,
-8 bit, so that the three scans together stay small; each lies elsewhere, as a patient does who was scanned thrice. File
-names and the headers' descriptions say that they are synthetic.
+``python -m training.sample_burden --data ../shared/data``. The networks for the small markers did not learn from this
+head; those for hyperintensities learned from all. Brain alone, 8 bit, so that the three scans together stay small; each
+lies elsewhere, as a patient does who was scanned thrice. File names and the headers' descriptions say that they are
+synthetic.
 """
 
 from __future__ import annotations

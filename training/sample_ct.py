@@ -1,7 +1,8 @@
 """Draw the CT sample that ships with the extension: a synthetic head CT, the FLAIR of that patient, and the truth.
 
-``python -m training.sample_ct --data ../shared/data``. The head is one that no network learned from. Whole head on its
-table, slices of 5 mm; the FLAIR lies elsewhere, as in another scanner. File names say that it is synthetic.
+``python -m training.sample_ct --data ../shared/data``. The network for CT did not learn from this head; those for FLAIR
+learned from all. Whole head on its table, slices of 5 mm; the FLAIR, which is the sample of WMH Segmenter too, lies
+elsewhere, as in another scanner. File names say that it is synthetic.
 """
 
 from __future__ import annotations

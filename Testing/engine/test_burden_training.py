@@ -344,6 +344,12 @@ def test_blocks_of_hyperintensities_hold_them_at_their_place(head):
     assert {slab.seen.shape[0] for slab in draws.slabs} != {draws.slabs[0].seen.shape[0]}  # slices as they were drawn
 
 
+def test_hyperintensities_start_at_the_share_of_a_voxel_that_is_asked_for(head):
+    low, high = (volumes(head, 3, healthy=0.0, target_fraction=share).stripped_scan("flair")[0] for share in (0.1, 0.9))
+    assert np.array_equal(low.image.voxels, high.image.voxels)
+    assert 0 < high.truth["wmh"].voxels.sum() < 0.9 * low.truth["wmh"].voxels.sum()
+
+
 def test_a_real_scan_is_cut_into_thick_slices_with_the_teachers_answer_and_silence_where_it_doubted(head):
     size = head.tissue.shape
     image = torch.where(torch.isin(head.tissue, torch.tensor(BRAIN)), 1.0, 0.3)
