@@ -23,19 +23,24 @@ def memory_mb(field: str) -> float:
 
 
 def network_clock() -> dict[str, float]:
-    """Count the seconds that any Predictor spends inside its networks from now on."""
+    """Count the seconds that any predictor spends inside its networks from now on."""
     from csvd.inference import Predictor
+    from csvd.inference_volume import VolumePredictor
 
-    spent, vote = {"seconds": 0.0}, Predictor.vote
+    spent = {"seconds": 0.0}
 
-    def timed(self, *arguments):
-        started = time.perf_counter()
-        try:
-            return vote(self, *arguments)
-        finally:
-            spent["seconds"] += time.perf_counter() - started
+    def timed(vote):
+        def timed_vote(self, *arguments):
+            started = time.perf_counter()
+            try:
+                return vote(self, *arguments)
+            finally:
+                spent["seconds"] += time.perf_counter() - started
 
-    Predictor.vote = timed
+        return timed_vote
+
+    for kind in (Predictor, VolumePredictor):
+        kind.vote = timed(kind.vote)
     return spent
 
 

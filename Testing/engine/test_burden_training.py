@@ -381,7 +381,8 @@ def test_recipes_of_3d_networks_draw_what_their_network_tells_apart_and_hold_hea
 
 def test_a_3d_network_trains_on_blocks(head, tmp_path, monkeypatch):
     pytest.importorskip("monai", reason="MONAI is not installed")
-    monkeypatch.setattr(train, "HERE", tmp_path)
+    for module in (train, ship):
+        monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.setattr(train, "load_heads", lambda *_: [head])
     monkeypatch.setattr(train, "load_lesion_shapes", lambda *_: ([], head.brain_box))
     small = {
@@ -395,3 +396,8 @@ def test_a_3d_network_trains_on_blocks(head, tmp_path, monkeypatch):
     assert stored[kernel].dtype == torch.int8
     back = widened(stored)[kernel]
     assert torch.allclose(back, trained[kernel], atol=float(trained[kernel].abs().max()) / 31)
+    still = {**known, "name": "still", "start": "microbleed-unet3d", "frozen_norm": True}
+    moved = load_file(train.train(still, tmp_path, torch.device("cpu")) / "weights.safetensors")
+    learned = {name for name, values in trained.items() if not torch.equal(values, moved[name])}
+    assert kernel in learned
+    assert not [name for name in learned if "running" in name]

@@ -340,6 +340,19 @@ def test_the_cards_say_how_the_networks_were_trained(model):
         assert tuple(card["labels"]) == ANATOMY == ANATOMY_LABELS
 
 
+def test_a_recipe_changes_some_settings_of_its_base_or_replaces_them_all(training_folder):
+    (training_folder / "recipes").mkdir()
+    recipes = {
+        "first": {"settings": {"real": 0.4, "thin": 0.1}},
+        "second": {"base": "first", "change": {"thin": 0.5}},
+        "third": {"base": "second", "settings": {"thin": 0.7}},
+    }
+    for name, content in recipes.items():
+        (training_folder / "recipes" / f"{name}.json").write_text(json.dumps(content))
+    assert recipe.read_recipe("second") == {"name": "second", "settings": {"real": 0.4, "thin": 0.5}}
+    assert recipe.read_recipe("third") == {"name": "third", "settings": {"thin": 0.7}}
+
+
 def test_members_of_the_ensemble_differ_in_seed_and_in_what_they_see():
     runs = json.loads((ROOT / "training" / "cards" / "wmh-seunet.json").read_text())["runs"]
     recipes = [recipe.read_recipe(run) for run in runs]
