@@ -101,6 +101,11 @@ class Bundle:
         return self.card["network"]["architecture"] == "UNet3D"
 
     @property
+    def mirrored_along(self) -> tuple[str, ...]:
+        """Axes along which networks that see in 3D also see a volume mirrored (``inference_volume``)."""
+        return tuple(self.card.get("mirrored_along", ()))
+
+    @property
     def slices(self) -> int:
         """How many neighbouring slices the networks see at once (``inference.Predictor``)."""
         return self.card["network"].get("in_channels", 1)

@@ -13,6 +13,7 @@ from .errors import Cancelled
 from .inference import CPU_INSTEAD, Progress, choose_device, is_out_of_memory, reduced_precision
 
 MOST_VOXELS = 4_000_000  # of a window: choice; microbleed-unet3d takes .9 GB for so many on a CPU
+AXES = {"S": 2, "R": 3, "A": 4}  # of what the networks see
 OVERLAP = 16  # slices that two windows share: choice, two voxels of the coarsest of four levels
 
 
@@ -23,14 +24,24 @@ class VolumePredictor:
     ----------
     members
         Networks of one architecture; every output channel is a question of its own (sigmoid).
+    along
+        Of ``AXES``: the members also see the volume mirrored along each of these.
     device, mirror, precision
-        As of ``inference.Predictor``.
+        As of ``inference.Predictor``; ``mirror`` also shows every view left-right mirrored.
     """
 
     def __init__(
-        self, members: Sequence[nn.Module], device: str = "auto", mirror: bool = False, precision: str = "auto"
+        self,
+        members: Sequence[nn.Module],
+        device: str = "auto",
+        mirror: bool = False,
+        precision: str = "auto",
+        along: Sequence[str] = (),
     ):
-        self.mirror, self.precision, self.strides = mirror, precision, members[0].strides
+        self.precision, self.strides = precision, members[0].strides
+        views = [frozenset(), *(frozenset([AXES[axis]]) for axis in along)]
+        turned = [view ^ {AXES["R"]} for view in views] if mirror else []
+        self.views = [sorted(view) for view in dict.fromkeys(views + turned)]
         self.warnings: list[str] = []
         self.members = [member.to(memory_format=torch.channels_last_3d) for member in members]
         self.use(choose_device(device))
@@ -87,14 +98,14 @@ class VolumePredictor:
             total = 0
             with torch.autocast(self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None):
                 for member in self.members:
-                    for flip in ([], [3])[: 1 + self.mirror]:
+                    for flip in self.views:
                         if cancelled and cancelled():
                             raise Cancelled("Cancelled; nothing was written.")
                         total = total + member(part.flip(flip)).float().sigmoid().flip(flip)
             done += 1
             if progress:
                 progress(min(done / windows, 1.0))
-            return total / (len(self.members) * (1 + self.mirror))
+            return total / (len(self.members) * len(self.views))
 
         return sliding_window_inference(
             image.to(self.device), window, 1, predict, overlap=OVERLAP / window[0], mode="gaussian", cval=background

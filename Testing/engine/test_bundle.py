@@ -241,6 +241,7 @@ BAD_CARDS = {
         task="anatomy", preprocessing=card["preprocessing"] | {"intensity": "z_score"}
     ),
     "an anatomy model on a matrix": lambda card: card.update(task="anatomy", preprocessing=VUNO),
+    "slices mirrored as a volume is": change(mirrored_along=["S"]),
     "a width of 0": lambda card: card["network"].update(width=0),
     "an architecture nobody knows": lambda card: card["network"].update(architecture="Transformer"),
     "a parameter nobody knows": lambda card: card["network"].update(depth=5),

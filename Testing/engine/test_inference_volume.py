@@ -71,8 +71,27 @@ def test_windows_give_what_the_whole_gives(volume, monkeypatch):
     assert told[-1] == 1
 
 
-def test_a_mirrored_view_is_turned_back(volume):
-    assert np.allclose(predictor(Known(), mirror=True)(volume, EMPTY), predictor(Known())(volume, EMPTY), atol=1e-6)
+@pytest.mark.parametrize(("options", "views"), [
+    ({"mirror": True}, 2), ({"along": ("S", "R", "A")}, 4), ({"along": ("S", "R", "A"), "mirror": True}, 6),
+])  # fmt: skip
+def test_mirrored_views_are_turned_back(volume, options, views):
+    network = Known()
+    assert np.allclose(predictor(network, **options)(volume, EMPTY), predictor(Known())(volume, EMPTY), atol=1e-6)
+    assert len(network.shown) == views
+
+
+@pytest.mark.parametrize(("axis", "place"), [("S", 2), ("R", 0), ("A", 1)])
+def test_a_view_is_mirrored_along_the_axis_that_is_named(volume, axis, place):
+    class Watched(Known):
+        def forward(self, x):
+            self.shown.append(x[0, 0].numpy().transpose(1, 2, 0))
+            return torch.cat([x, -x], 1)
+
+    network = Watched()
+    predictor(network, along=(axis,))(volume, EMPTY)
+    plain, mirrored = network.shown
+    assert np.array_equal(np.flip(plain, place), mirrored)
+    assert not np.array_equal(plain, mirrored)
 
 
 def test_nothing_is_found_in_an_empty_volume():

@@ -39,6 +39,7 @@ from csvd.anatomy import GROUPS, Anatomy
 from csvd.bundle import Bundle, load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Image, axial_grid, read_image, write_image
+from csvd.inference_volume import VolumePredictor
 from csvd.measure.agreement import dice
 from csvd.pipelines.wmh import cortex_folds, segment_wmh, slice_grid, unsure_below
 from csvd.preprocessing import BACKGROUND
@@ -267,6 +268,21 @@ def test_a_network_that_sees_in_3d_finds_what_slice_networks_do(models, hybrid):
     assert alone.probability.max() == pytest.approx(1, abs=0.01)
     assert dice(alone.mask, slices.mask) > 0.95
     assert [model["id"] for model in alone.provenance["models"]] == ["hybrid", "anatomy"]
+
+
+@requires_monai
+def test_a_card_shows_the_network_that_sees_in_3d_mirrored_volumes_too(models, hybrid, monkeypatch):
+    seen, vote = [], VolumePredictor.vote
+
+    def watched(predictor, *given):
+        seen.append(predictor.views)
+        return vote(predictor, *given)
+
+    monkeypatch.setattr(VolumePredictor, "vote", watched)
+    plain = segment_wmh(sharp_head(), "hybrid", members=1, device="cpu")
+    write_card(hybrid, {**read_card(hybrid), "mirrored_along": ["R", "S"]})
+    assert dice(segment_wmh(sharp_head(), "hybrid", members=1, device="cpu").mask, plain.mask) > 0.99
+    assert seen == [[[]], [[], [3], [2]]]
 
 
 @requires_monai

@@ -268,7 +268,7 @@ def seen_whole(
     cancelled: Callable[[], bool] | None,
 ) -> tuple[dict[str, Seen], VolumePredictor]:
     """As ``decoded``, by networks that see in 3D, on voxels of the size that they learned from."""
-    predictor = VolumePredictor(bundle.networks(), device, mirror)
+    predictor = VolumePredictor(bundle.networks(), device, mirror, along=bundle.mirrored_along)
     grid = box_grid(image.grid, bundle.in_plane_mm, bundle.slice_mm)
     head, brain = relative_slices(image, anatomy, grid)
     volume = network_slices(head, brain, bundle)

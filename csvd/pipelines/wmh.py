@@ -144,7 +144,7 @@ def vote(
     """Mean probability of the first ``members`` networks of a bundle on ``stack`` (R, A, S), and what predicted it."""
     networks, background = bundle.networks(members), BACKGROUNDS[bundle.intensity]
     if bundle.in_3d:
-        whole = VolumePredictor(networks, device, mirror)
+        whole = VolumePredictor(networks, device, mirror, along=bundle.mirrored_along)
         return whole(stack, background, told, cancelled)[0], whole
     predictor = Predictor(networks, None if bundle.matrix else bundle.canvas, device, mirror)
     return predictor(stack, background, told, cancelled), predictor
