@@ -144,6 +144,10 @@ def test_where_all_thresholds_have_too_many_the_fewest_are_chosen():
     assert choose_threshold("lacune", [marked({0.8: (2, 9, 0), 0.9: (1, 7, 0), 0.95: (1, 8, 0)})]) == 0.9
 
 
+def test_of_thresholds_that_find_alike_the_one_with_the_best_outlines_is_chosen():
+    assert choose_threshold("lacune", [marked({0.5: (2, 0, 0.3), 0.9: (2, 0, 0.6), 0.95: (1, 0, 0.7)})]) == 0.6
+
+
 def test_perivascular_spaces_take_the_best_f1_and_hyperintensities_the_best_dice():
     scans = [marked({0.3: (4, 8, 0.2), 0.7: (3, 1, 0.4), 0.95: (1, 0, 0.6)}, lesions=4)]
     # F1: 8 / 16, 6 / 8, 2 / 5.
