@@ -153,7 +153,7 @@ def choose_threshold(marker: str, scans: Sequence[Marked]) -> float:
 
     def worth(threshold: float) -> tuple:
         at = [scan.at[str(threshold)] for scan in scans]
-        outlined = float(np.nanmean([found.dice for found in at]))
+        outlined = float(np.mean([found.dice for found in at]))
         if marker not in SENSITIVITY:
             return (outlined,)
         hits = sensitivity(scans, threshold, lambda lesion: True)
