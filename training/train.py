@@ -270,9 +270,9 @@ def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> P
         start = weights_of(recipe["start"])
         own, parts = network.state_dict(), tuple(recipe.get("start_parts", ("",)))  # a U-Net has no gates
         network.load_state_dict(own | {name: seeing(start[name], own[name]) for name in own if name.startswith(parts)})
-    if recipe.get("frozen_norm"):  # two blocks have no statistics to speak of: those learned so far stay
+    if recipe.get("frozen_norm"):  # a few blocks have no statistics to speak of: those learned so far stay
         for layer in network.modules():
-            if isinstance(layer, torch.nn.BatchNorm3d):
+            if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
                 layer.eval()
     average = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe["learning_rate"], weight_decay=1e-4)
