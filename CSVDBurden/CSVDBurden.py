@@ -119,8 +119,8 @@ class CSVDBurdenLogic(ModelLogic):
             scans: the volume nodes by sequence: flair, t1, swi.
             reference: what the Z-score is measured against: a `csvd.measure.zscore.Reference`, or the file that
                 `csvd.cohort.declared.declared_reference` reads; without one there is no Z-score.
-            settings: wmh_model, thresholds, siderosis, pvs_threshold, pv_distance_mm, pv_rule, device, mirror, as in
-                `csvd.pipelines.burden.measure_burden`.
+            settings: wmh_model, own_decoders, thresholds, siderosis, pvs_threshold, pv_distance_mm, pv_rule, device,
+                mirror, as in `csvd.pipelines.burden.measure_burden`.
         """
         from csvd.cohort.declared import declared_reference
         from csvd.measure.zscore import Reference

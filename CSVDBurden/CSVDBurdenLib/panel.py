@@ -119,6 +119,7 @@ class BurdenPanel(BasePanel):
         return self._prepare(
             scans,
             wmh_model=p.wmhModel or None,
+            own_decoders=p.ownDecoders,
             reference=self.scores.reference,
             siderosis=p.siderosis.value or None,
             pvs_threshold=p.pvsAbove,

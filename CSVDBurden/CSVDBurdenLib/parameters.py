@@ -31,12 +31,13 @@ class Siderosis(enum.Enum):
 class CSVDBurdenParameterNode(SegmentationParameters):
     """`threshold` is that of `marker`, which is chosen beside it; more perivascular spaces than `pvsAbove` are a point
     of the total score. `wmhModel` outlines hyperintensities: the id of a model, or empty for what the card of `model`
-    names."""
+    names. With `ownDecoders` the card names none for any marker."""
 
     flair: slicer.vtkMRMLScalarVolumeNode
     t1: slicer.vtkMRMLScalarVolumeNode
     swi: slicer.vtkMRMLScalarVolumeNode
     wmhModel: str = ""
+    ownDecoders: bool = False
     marker: str = ""
     siderosis: Siderosis = Siderosis.UNKNOWN
     pvsAbove: Annotated[int, WithinRange(0, 99)] = 10

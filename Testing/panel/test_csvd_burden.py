@@ -37,8 +37,8 @@ REFERENCE = (
 
 
 def measure(
-    *, progress=None, cancelled=None, model, wmh_model=None, reference=None, siderosis=None, pvs_threshold=10,
-    pv_distance_mm=10.0, pv_rule="voxel", device="auto", mirror=False, thresholds=None, **images,
+    *, progress=None, cancelled=None, model, wmh_model=None, own_decoders=False, reference=None, siderosis=None,
+    pvs_threshold=10, pv_distance_mm=10.0, pv_rule="voxel", device="auto", mirror=False, thresholds=None, **images,
 ):  # fmt: skip
     """As `measure_burden`: the patient of `burden_patient`, whatever the voxels are."""
     if progress is not None:
@@ -54,7 +54,7 @@ def measure(
         set_inputs={} if siderosis is None else {"superficial_siderosis": siderosis},
         pvs_threshold=pvs_threshold,
         reference=reference,
-        parameters={"model": model, "mirror": mirror, "wmh_model": wmh_model},
+        parameters={"model": model, "mirror": mirror, "wmh_model": wmh_model, "own_decoders": own_decoders},
         provenance={"marker": "burden", "input": {}, "date": "2026-01-01T00:00:00+00:00"},
     )
 
@@ -371,6 +371,15 @@ def test_who_outlines_hyperintensities_can_be_chosen(panel, ui, scans, choose, a
     assert box.currentIndex == len(offered) - 1
     panel.parameters.wmhModel = "one that was taken away"
     assert (box.currentIndex, panel.parameters.wmhModel) == (0, "")
+
+
+def test_the_published_walk_can_be_chosen(panel, ui, scans, choose, apply):
+    choose(scans)
+    apply()
+    assert panel.result.parameters["own_decoders"] is False
+    ui.ownDecodersCheckBox.checked = True
+    apply()
+    assert panel.result.parameters["own_decoders"] is True
 
 
 def test_every_marker_has_its_own_threshold(ui, panel, run, wait_until):
