@@ -9,7 +9,7 @@ frequencies are choices where no source is named, as no published settings exist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -349,13 +349,6 @@ class BurdenGenerator(PatientGenerator):
         return (image * (1 - markers.microbleed * u(0.5, 0.95))).clamp(min=0)
 
     # Several slices
-
-    def alike(self, items: Iterable) -> Iterator:
-        """The items, before each of which the same random numbers start anew: one scanner, one mask for all slices."""
-        seed = int(self.rng.integers(2**31))
-        for item in items:
-            self.rng = np.random.default_rng(seed)
-            yield item
 
     def acquired(self, planes: torch.Tensor) -> list[torch.Tensor]:
         """(S, R, A) as one scanner acquires them; the noise itself goes on from slice to slice."""

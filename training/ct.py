@@ -108,8 +108,7 @@ class CTGenerator(PatientGenerator):
         target = enlarged(slab.mean(lesion), finer) > s.target_fraction
         if not s.rim_mm:
             return image, target.float()
-        from_ventricles = slab.mean(sample(slab.head.ventricle_mm, slab.points).float() * STEP_MM)
-        rims = thin_rims(target, enlarged(from_ventricles, finer), s.rim_mm)
+        rims = thin_rims(target, enlarged(slab.mean(from_ventricles(slab)), finer), s.rim_mm)
         return image, torch.where(rims, UNKNOWN, target.float())
 
     def volume(self, patient: Patient, stack: Stack) -> Scan:
@@ -277,9 +276,16 @@ def finer_by(pixel_mm: float) -> int:
     return max(1, int(DRAWN_MM / pixel_mm + 0.1))
 
 
+def from_ventricles(slab: Slab) -> torch.Tensor:
+    """Distance of every point from the lateral ventricles, mm: (N,)."""
+    return sample(slab.head.ventricle_mm, slab.points).float() * STEP_MM
+
+
 def thin_rims(lesion: torch.Tensor, from_ventricles_mm: torch.Tensor, limit_mm: float) -> torch.Tensor:
-    """Lesions (8-connected) of a slice of which no pixel is farther from the ventricles than the limit: bool (R, A)."""
-    labels, count = ndimage.label(lesion.cpu().numpy(), np.ones((3, 3)))
+    """Lesions (8- or 26-connected) of a slice or a stack of which no voxel is farther from the ventricles than the
+    limit: bool.
+    """
+    labels, count = ndimage.label(lesion.cpu().numpy(), np.ones((3,) * lesion.ndim))
     reach = ndimage.maximum(from_ventricles_mm.cpu().numpy(), labels, np.arange(count + 1))
     return torch.from_numpy((labels > 0) & (reach <= limit_mm)[labels]).to(lesion.device)
 

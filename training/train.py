@@ -29,6 +29,7 @@ from csvd.preprocessing import SCALINGS, hounsfield_window
 
 from .burden import BurdenGenerator, BurdenSettings
 from .ct import CTGenerator, CTSettings
+from .ct_volumes import CTVolumeGenerator, CTVolumeSettings
 from .heads import load_heads, load_lesion_shapes
 from .recipe import HERE, read_recipe
 from .scans import load_scans
@@ -133,6 +134,7 @@ TASKS = {
     "restore": (BurdenGenerator.torn_slice, restore_loss),
     "foci": (VolumeGenerator.block, foci_loss),
     "lesions": (VolumeGenerator.block, lesions_loss),
+    "leukoaraiosis_3d": (CTVolumeGenerator.block, lesions_loss),
 }
 # Of the other tasks: Generator and Settings.
 GENERATORS = {
@@ -141,6 +143,7 @@ GENERATORS = {
     "restore": (BurdenGenerator, BurdenSettings),
     "foci": (VolumeGenerator, VolumeSettings),
     "lesions": (VolumeGenerator, VolumeSettings),
+    "leukoaraiosis_3d": (CTVolumeGenerator, CTVolumeSettings),
 }
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}
 

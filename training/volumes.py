@@ -1,8 +1,4 @@
-"""Blocks of synthetic scans with their markers, for networks that see in 3D.
-
-Whole slabs of a head are drawn, one sequence of a patient at a time, and kept in mind a while, since a block takes a
-thousandth of the time that its scan does.
-"""
+"""Synthetic FLAIR, T1 and SWI with their markers for networks that see in 3D, one sequence of a patient at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from csvd.image import resample
 from csvd.measure.strive import candidate_voxels, find_candidates
 from csvd.sequences import SEQUENCES as MARKERS_OF
 
+from .blocks import Blocks, BlockSettings, Slab3D
 from .burden import OUTLINE, BurdenGenerator, BurdenSettings, Sequence3D
 from .ct import nod
 from .patients import Stack, whole_height
@@ -27,65 +24,22 @@ LEAST_BRAIN = 1000  # voxels: choice; a slab with less lies beside the brain
 
 
 @dataclass(frozen=True)
-class VolumeSettings(BurdenSettings):
-    """Slabs of scans, and blocks of them on a grid of their own. Ranges are choices."""
+class VolumeSettings(BlockSettings, BurdenSettings):
+    """Slabs of scans. Ranges are choices."""
 
-    # Of a block, in plane and along slices; None: the scan's own slices.
-    voxel_mm: tuple[float, float | None] = (0.8, 1.6)
-    block: tuple[int, int, int] = (24, 48, 48)  # (S, R, A) voxels
     wide_mm: tuple[float, float] = (176.0, 216.0)  # of a slab, which covers every brain in plane
-    high_mm: float = 140.0
-    most_slices: int = 64
     scan_pixel_mm: tuple[float, float] = (0.5, 1.0)
     gap: tuple[float, float] = (1.0, 1.2)  # distance of slices over their thickness
     # Drawn in a head, many more than in most patients, as blocks with markers are wanted.
     mean_count: dict[str, float] | None = None
     real: float = 0.0  # share of slabs that are laid through real unlabelled FLAIRs, where there are any
     real_mm: tuple[float, float] = (3.0, 7.0)  # thickness of their slices, of which the scans have 3 to 4
-    on_marker: float = 0.6  # share of blocks around a voxel of a marker
-    remembered: int = 24  # scans in mind
-    each: int = 32  # blocks taken until another scan is drawn
 
 
-@dataclass(frozen=True)
-class Slab3D:
-    """One scan as networks see it: (S, R, A) float16, targets (M, S, R, A) int8, where markers and brain lie (n, 3)."""
-
-    seen: np.ndarray
-    targets: np.ndarray
-    marked: np.ndarray
-    brain: np.ndarray
-
-
-class VolumeGenerator(BurdenGenerator):
+class VolumeGenerator(Blocks, BurdenGenerator):
     """Draws blocks of scans of one sequence."""
 
     settings: VolumeSettings
-
-    def __init__(self, *args, **named):
-        super().__init__(*args, **named)
-        self.slabs: list[Slab3D] = []
-        self.taken = 0
-
-    def block(self, sequence: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A block (1, S, R, A) of a scan that was drawn lately, mirrored or not, and its targets (M, S, R, A)."""
-        settings, rng = self.settings, self.rng
-        if self.taken % settings.each == 0:
-            self.slabs = [*self.slabs[1 - settings.remembered :], self.slab(sequence)]
-        self.taken += 1
-        marked = rng.random() < settings.on_marker
-        slabs = [slab for slab in self.slabs if len(slab.marked)] if marked else self.slabs
-        slab = (slabs or self.slabs)[int(rng.integers(len(slabs or self.slabs)))]
-        places = slab.marked if marked and len(slab.marked) else slab.brain
-        half = np.array(settings.block) // 2
-        jitter = rng.integers(-half + 2, half - 1)  # the marker may lie anywhere in the block
-        middle = places[int(rng.integers(len(places)))] + jitter
-        low = np.clip(middle - half, 0, np.array(slab.seen.shape) - settings.block)
-        box = tuple(slice(n, n + size) for n, size in zip(low.tolist(), settings.block, strict=True))
-        flips = [axis for axis in range(3) if rng.random() < 0.5]
-        both = (slab.seen[None], slab.targets)
-        picture, targets = (np.flip(part[(..., *box)], [axis - 3 for axis in flips]) for part in both)
-        return torch.from_numpy(picture.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
 
     def least_share(self, marker: str) -> float:
         """Hyperintensities are outlined as generously as experts do."""
@@ -115,14 +69,6 @@ class VolumeGenerator(BurdenGenerator):
             faint = (share > FAINT) | (resample(traces.astype(np.float32), source, grid) > 0.5)
             targets.append(np.where(share > OUTLINE, 1, np.where(faint, UNKNOWN, 0)))
         return self.as_slab(seen.transpose(2, 0, 1), np.stack(targets).transpose(0, 3, 1, 2))
-
-    def as_slab(self, seen: np.ndarray, targets: np.ndarray) -> Slab3D:
-        """(S, R, A) and (M, S, R, A) as they are kept: a block or more, and nothing to find outside the brain."""
-        spare = [(0, max(n - size, 0)) for n, size in zip(self.settings.block, seen.shape, strict=True)]
-        seen, targets = np.pad(seen, spare).astype(np.float16), np.pad(targets, [(0, 0), *spare]).astype(np.int8)
-        targets[:, seen == 0] = np.where(targets[:, seen == 0] == 1, UNKNOWN, targets[:, seen == 0])
-        some = np.argwhere(seen[::2, ::4, ::4] > 0) * (2, 4, 4)  # of the brain: a place to start from
-        return Slab3D(seen, targets, np.argwhere((targets == 1).any(0)), some)
 
     def real_slab(self) -> Slab3D:
         """Slices of another thickness through a real FLAIR, upright as they are, with lesions pasted in."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from burden_models import bright_network_3d
 from ct_phantom import BRAIN, CENTRE, SHAPE, SPACING_MM, head_ct, slanted, stored_as, write_ct_models
 from phantoms import world, write_dicom_series
 from scipy import ndimage
@@ -19,6 +20,8 @@ from tiny_models import (
     inside,
     only_models_of,
     requires_models,
+    requires_monai,
+    threshold_network,
     write_bundle,
 )
 
@@ -191,6 +194,26 @@ def test_the_vote_is_also_taken_mirrored_unless_it_is_not_wanted(result):
     once = segmented(head_ct(), mirror=False)
     assert once.parameters["mirror"] is False
     assert np.array_equal(once.mask, result.mask)
+
+
+@requires_monai
+@pytest.mark.parametrize(("members", "most"), [(1, 1.0), (None, 0.5)])
+def test_a_network_that_sees_in_3d_has_half_of_the_vote(folder, result, members, most):
+    """Its partner finds nothing."""
+    dark, description = bright_network_3d(1 + 0.25 * 0.6)  # of input: 6 HU
+    dark.down[0].conv1.conv.weight.data *= -1
+    slices = {"in_plane_mm": PIXEL_MM, "slice_mm": 5, "intensity": "hounsfield"}
+    blind = {"architecture": "UNet", "in_channels": 1, "out_channels": 1, "width": 1}
+    of_ct = {"task": "leukoaraiosis", "inputs": ["CT"]}
+    write_bundle(
+        folder / "blind", [threshold_network("UNet", limit=100.0)], blind, **of_ct,
+        preprocessing=slices | {"canvas": [64, 80]},
+    )  # fmt: skip
+    write_bundle(folder / "both", [dark], description, **of_ct, preprocessing=slices, votes_with=["blind"])
+    found = segmented(head_ct(), model="both", members=members, threshold=0.4)
+    assert found.probability.max() == pytest.approx(most, abs=0.01)
+    assert dice(found.mask, result.mask) > 0.95
+    assert [model["id"] for model in found.provenance["models"]] == ["both", "blind", "anatomy"][:: 3 - (members or 2)]
 
 
 def test_wrong_arguments_are_told_before_any_work():

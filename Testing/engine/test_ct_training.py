@@ -22,6 +22,7 @@ from made_head import made_head
 from training import ct_from_mri, ct_physics, heads, recipe, synthesis, train
 from training.ct import CTGenerator, CTSettings, Stack, nod, thin_rims, whole_height
 from training.ct_physics import AIR_HU, draw_scanner, expose, stored, tissue_hu, with_skull
+from training.ct_volumes import CTVolumeGenerator, CTVolumeSettings
 from training.heads import CODE, STEP_MM
 from training.synthesis import UNKNOWN, Generator, Settings
 
@@ -78,6 +79,12 @@ def test_a_rim_that_stays_near_the_ventricles_is_neither_learned_nor_unlearned()
     lesion[2, 1:5] = lesion[5, 3:7] = lesion[9, 9] = True  # as far as 4, 6 and 9 mm; a band of 4.5 mm is no lesion
     rims = thin_rims(lesion, from_ventricles, 4.5)
     assert rims.nonzero().tolist() == [[2, column] for column in range(1, 5)]
+
+
+def test_in_a_stack_a_rim_is_a_lesion_where_another_slice_of_it_reaches_farther():
+    lesion, from_ventricles = torch.zeros(3, 12, 12, dtype=bool), torch.arange(12.0).repeat(3, 12, 1)
+    lesion[0, 2, 1:5] = lesion[1, 2, 4:8] = lesion[1, 9, 1:5] = True
+    assert thin_rims(lesion, from_ventricles, 4.5).nonzero().tolist() == [[1, 9, column] for column in range(1, 5)]
 
 
 def test_only_a_recipe_that_names_a_rim_leaves_it_unknown(head):
@@ -419,6 +426,41 @@ def test_the_ct_recipes_fit_their_network():
     assert fine["network"] == coarse["network"]
     assert fine["start"] == "ct-coarse"
     assert fine["exclude"] == recipe.read_recipe("anatomy")["exclude"]
+
+
+# Blocks for networks that see in 3D
+
+
+def blocks(head, seed=0, **settings):
+    small = {
+        "shape": SMALL["shape"], "voxel_mm": (SMALL["pixel_mm"], None), "block": (8, 24, 24), "each": 8,
+        "thickness_mm": (4.0, 7.0), "noise_hu": (2.0, 2.0),
+    }  # fmt: skip
+    return CTVolumeGenerator([head], [], head.brain_box, CTVolumeSettings(**{**small, **settings}), seed)
+
+
+def test_blocks_of_a_ct_hold_leukoaraiosis_at_its_place_and_nothing_outside_the_brain(head):
+    draws = blocks(head, **ILL, on_marker=1.0)
+    drawn = [draws.block() for _ in range(24)]
+    assert {part.shape for pair in drawn for part in pair} == {(1, 8, 24, 24)}
+    assert len(draws.slabs) == 3
+    darker = [
+        float(hu[target == 1].mean() < hu[(target == 0) & (hu > AIR_HU)].mean()) for hu, target in drawn
+        if (target == 1).any()
+    ]  # fmt: skip
+    assert len(darker) > 20
+    assert np.mean(darker) > 0.9
+    for slab in draws.slabs:
+        outside = slab.seen == AIR_HU
+        assert outside[:, 0].all()  # no table, no skull at the rim of the field of view
+        assert not (slab.targets[0][outside] == 1).any()
+
+
+def test_blocks_of_a_ct_leave_rims_unknown(head):
+    plain, spared = (blocks(head, **ILL, rim_mm=rim_mm).slab().targets for rim_mm in (0.0, 1000.0))
+    assert (plain == 1).any()
+    assert set(np.unique(spared)) == {UNKNOWN, 0}
+    assert np.array_equal(spared == UNKNOWN, plain == 1)
 
 
 # The label of a real CT, from its FLAIR

@@ -25,14 +25,13 @@ from ..checks_ct import check_ct
 from ..head_ct import AIR_HU, BONE_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
 from ..infarct import infarct_core, infarct_doubts
-from ..inference import Predictor
 from ..marker import LEUKOARAIOSIS
 from ..measure.clusters import Clusters
 from ..measure.zones import ventricle_distance
 from ..midplane import find_midplane
-from ..preprocessing import BACKGROUNDS, WINDOW_HU, hounsfield_window
+from ..preprocessing import WINDOW_HU, hounsfield_window
 from ..result import Result
-from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s
+from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s, votes
 
 MODEL = "leukoaraiosis-nnunet"
 # Choices, made on synthetic CTs of heads kept out of training (docs/accuracy_ct.md): within the ventricles a voxel is
@@ -90,8 +89,9 @@ def segment_leukoaraiosis(
 
     grid = axial_grid(head.image.grid, bundle.in_plane_mm)
     stack = hounsfield_window(brain_slices(head, anatomy, grid))
-    predictor = Predictor(bundle.networks(members), bundle.canvas, device, mirror)
-    probability = predictor(stack, BACKGROUNDS[bundle.intensity], part(progress, ANATOMY_WORK, 1, "lesions"), cancelled)
+    probability, predictor, exceptions = votes(
+        bundle, members, lambda _: stack, device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled
+    )
     probability[resample(infarct, head.image.grid, grid, order=0)] = 0
     # Beside the ventricles leukoaraiosis is nearly as dark as they are and the anatomy network takes it for them: what
     # is not as dark as this scan's own fluid is left to the other network, and no ventricle where that finds a lesion.
@@ -116,7 +116,7 @@ def segment_leukoaraiosis(
         threshold=bundle.threshold if threshold is None else threshold,
         pv_distance_mm=pv_distance_mm,
         pv_rule=pv_rule,
-        warnings=[*warnings, *doubts, *infarct_doubts(infarct, head, midplane), *predictor.warnings],
+        warnings=[*warnings, *doubts, *infarct_doubts(infarct, head, midplane), *exceptions],
         marker=LEUKOARAIOSIS,
         **made,
     )

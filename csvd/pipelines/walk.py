@@ -12,7 +12,9 @@ from ..bundle import Bundle, load_bundle
 from ..errors import InputError
 from ..image import Grid
 from ..inference import Predictor
+from ..inference_volume import VolumePredictor
 from ..measure.zones import FARTHEST_MM
+from ..preprocessing import BACKGROUNDS
 
 BRAIN_EDGE_MM, BRAIN_EDGE = 3.0, 0.3  # choice, inside the range of imperfect masks drawn in training
 ANATOMY_WORK = 0.25  # share of the progress bar
@@ -44,7 +46,49 @@ def stripped_brain(anatomy: Anatomy, grid: Grid) -> np.ndarray:
     return ndimage.gaussian_filter(anatomy.mask("brain", grid).astype(np.float32), (*sigma, 0)) > BRAIN_EDGE
 
 
-def how_made(bundle: Bundle, members: int | None, mirror: bool, anatomy: Anatomy, predictor: Predictor) -> dict:
+def votes(
+    bundle: Bundle,
+    members: int | None,
+    seen_by: Callable[[Bundle], np.ndarray],
+    device: str,
+    mirror: bool,
+    told: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[np.ndarray, Predictor | VolumePredictor, list[str]]:
+    """Mean probability of ``bundle.voters``, what predicted it last, and sentences on what went wrong.
+
+    ``seen_by`` gives what a bundle's networks see, (R, A, S). However many networks it has, each bundle counts alike.
+    """
+    voters, probability, warnings = bundle.voters(members), np.float32(0), []
+    for turn, (voter, count) in enumerate(voters):
+        told_of = told and (lambda done, turn=turn: told((turn + done) / len(voters)))
+        found, predictor = vote(voter, count, seen_by(voter), device, mirror, told_of, cancelled)
+        probability = probability + found / len(voters)
+        warnings += predictor.warnings
+    return probability, predictor, warnings
+
+
+def vote(
+    bundle: Bundle,
+    members: int,
+    stack: np.ndarray,
+    device: str,
+    mirror: bool,
+    told: Callable[[float], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[np.ndarray, Predictor | VolumePredictor]:
+    """Mean probability of the first ``members`` networks of a bundle on ``stack`` (R, A, S), and what predicted it."""
+    networks, background = bundle.networks(members), BACKGROUNDS[bundle.intensity]
+    if bundle.in_3d:
+        whole = VolumePredictor(networks, device, mirror, along=bundle.mirrored_along)
+        return whole(stack, background, told, cancelled)[0], whole
+    predictor = Predictor(networks, None if bundle.matrix else bundle.canvas, device, mirror)
+    return predictor(stack, background, told, cancelled), predictor
+
+
+def how_made(
+    bundle: Bundle, members: int | None, mirror: bool, anatomy: Anatomy, predictor: Predictor | VolumePredictor
+) -> dict:
     """``parameters`` and ``provenance`` of the Result."""
     return {
         "parameters": {"model": bundle.id, "members": members or bundle.members, "mirror": mirror},

@@ -32,7 +32,7 @@ from ..measure.clusters import Clusters
 from ..measure.zones import ventricle_distance
 from ..preprocessing import BACKGROUNDS, SCALINGS
 from ..result import Result
-from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s
+from .walk import ANATOMY_WORK, Progress, checked_bundle, how_made, part, stripped_brain, times_s, votes
 
 MODEL = "wmh-hybrid"
 PERIVENTRICULAR_MM = 10.0  # Kim 2024; their alternative is 7.5 mm
@@ -121,33 +121,12 @@ def outlined(
     """Probability on the FLAIR's voxels, what predicted it, and sentences on what is not as published or went wrong."""
     grid, exceptions = slice_grid(flair, anatomy, bundle)
     head, brain = relative_slices(flair, anatomy, grid)
-    voters, probability = bundle.voters(members), np.float32(0)
-    for turn, (voter, count) in enumerate(voters):
-        told_of = told and (lambda done, turn=turn: told((turn + done) / len(voters)))
-        found, predictor = vote(voter, count, network_slices(head, brain, voter), device, mirror, told_of, cancelled)
-        probability = probability + found / len(voters)
-        exceptions = [*exceptions, *predictor.warnings]
+    probability, predictor, warnings = votes(
+        bundle, members, lambda voter: network_slices(head, brain, voter), device, mirror, told, cancelled
+    )
     probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
     probability = unsure_below(probability, bundle.threshold, bundle.card.get("sure", SURE))
-    return where_lesions_lie(probability, grid, flair, anatomy), predictor, exceptions
-
-
-def vote(
-    bundle: Bundle,
-    members: int,
-    stack: np.ndarray,
-    device: str,
-    mirror: bool,
-    told: Callable[[float], None] | None,
-    cancelled: Callable[[], bool] | None,
-) -> tuple[np.ndarray, Predictor | VolumePredictor]:
-    """Mean probability of the first ``members`` networks of a bundle on ``stack`` (R, A, S), and what predicted it."""
-    networks, background = bundle.networks(members), BACKGROUNDS[bundle.intensity]
-    if bundle.in_3d:
-        whole = VolumePredictor(networks, device, mirror, along=bundle.mirrored_along)
-        return whole(stack, background, told, cancelled)[0], whole
-    predictor = Predictor(networks, None if bundle.matrix else bundle.canvas, device, mirror)
-    return predictor(stack, background, told, cancelled), predictor
+    return where_lesions_lie(probability, grid, flair, anatomy), predictor, [*exceptions, *warnings]
 
 
 def where_lesions_lie(probability: np.ndarray, grid: Grid, flair: Image, anatomy: Anatomy) -> np.ndarray:

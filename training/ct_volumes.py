@@ -1,0 +1,53 @@
+"""Synthetic CTs with their leukoaraiosis for networks that see in 3D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .blocks import Blocks, BlockSettings, Slab3D
+from .ct import CTGenerator, CTSettings, from_ventricles, nod, thin_rims
+from .ct_physics import AIR_HU
+from .patients import Stack, whole_height
+from .sample import by_slice
+from .synthesis import UNKNOWN
+
+
+@dataclass(frozen=True)
+class CTVolumeSettings(BlockSettings, CTSettings):
+    """Slabs of CTs, upright as slanted ones are brought; their pixels are those of the slices of other networks."""
+
+    voxel_mm: tuple[float, float | None] = (0.82, None)
+    block: tuple[int, int, int] = (16, 96, 96)
+    high_mm: float = 150.0
+    most_slices: int = 50
+
+
+class CTVolumeGenerator(Blocks, CTGenerator):
+    """Draws blocks of the brains of whole CTs."""
+
+    settings: CTVolumeSettings
+    OUTSIDE = AIR_HU
+
+    def slab(self) -> Slab3D:
+        """Another scan of another patient."""
+        s = self.settings
+        thickness = self.uniform(*s.thickness_mm)
+        slices = min(s.most_slices, int(s.high_mm / thickness))
+        head = self.heads[int(self.rng.integers(len(self.heads)))]
+        patient = self.draw_patient(head, 0.0, whole_height(head))
+        stack = Stack((*s.shape, slices), s.voxel_mm[0], thickness, thickness, nod(0))
+        slab = self.lay(patient, stack)
+        lesion, infarct = self.disease(slab)
+        hu = self.show_infarct_hu(self.hu_signal(slab, lesion, stack.pixel_mm), infarct, slab.tissue)
+        share, brain, from_ventricles_mm = (
+            by_slice(slab, values, slices) for values in (lesion, self.is_brain[slab.tissue], from_ventricles(slab))
+        )
+        planes = zip(self.reconstructed(slab, hu, stack), brain, strict=True)
+        seen = torch.stack([self.strip(*plane) for plane in self.alike(planes)])
+        target = share > s.target_fraction
+        rims = thin_rims(target, from_ventricles_mm, s.rim_mm)
+        targets = torch.where(rims, UNKNOWN, target.float())
+        return self.as_slab(seen.cpu().numpy(), targets[None].cpu().numpy().astype(np.int8))
