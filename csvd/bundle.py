@@ -96,6 +96,11 @@ class Bundle:
         return self.card["preprocessing"].get("slice_mm")
 
     @property
+    def tissue_hu(self) -> float | None:
+        """To what HU the median of a CT's brain tissue is brought; None where its level stays as it is."""
+        return self.card["preprocessing"].get("tissue_hu")
+
+    @property
     def in_3d(self) -> bool:
         """Whether the networks see whole volumes (``inference_volume``) and not slices."""
         return self.card["network"]["architecture"] == "UNet3D"

@@ -74,6 +74,6 @@ def hounsfield_window(hu, low=WINDOW_HU[0], high=WINDOW_HU[1]):
     """CT in HU -> network input: cut at ``low`` and ``high``, then minus 30 HU, over 10 HU.
 
     Brain comes out with mean 0 and standard deviation 1, nearly. The constants are fixed where nnU-Net and Ryu et al.
-    take each scan's own, so that a HU means the same everywhere; stripped slices hold ``low`` outside the brain.
+    take each scan's own, since training draws slices; stripped slices hold ``low`` outside the brain.
     """
     return (hu.clip(low, high) - BRAIN_HU) / SPREAD_HU

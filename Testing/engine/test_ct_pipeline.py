@@ -19,10 +19,12 @@ from tiny_models import (
     centroid_mm,
     inside,
     only_models_of,
+    read_card,
     requires_models,
     requires_monai,
     threshold_network,
     write_bundle,
+    write_card,
 )
 
 from csvd.bundle import load_bundle
@@ -31,7 +33,7 @@ from csvd.image import Image, read_image
 from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.agreement import dice
 from csvd.networks import build
-from csvd.pipelines.ct import over_or_under, rims, segment_leukoaraiosis
+from csvd.pipelines.ct import over_or_under, pale, rims, segment_leukoaraiosis
 
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
 
@@ -214,6 +216,32 @@ def test_a_network_that_sees_in_3d_has_half_of_the_vote(folder, result, members,
     assert found.probability.max() == pytest.approx(most, abs=0.01)
     assert dice(found.mask, result.mask) > 0.95
     assert [model["id"] for model in found.provenance["models"]] == ["both", "blind", "anatomy"][:: 3 - (members or 2)]
+
+
+@pytest.mark.parametrize("offset_hu", [-8, 8])
+def test_a_scanner_that_measures_higher_or_lower_changes_nothing_where_the_card_names_a_level(
+    folder, result, offset_hu
+):
+    other = head_ct()
+    other = other.like(np.where(other.voxels > -500, other.voxels + offset_hu, other.voxels).astype(np.int16))
+    card = read_card(folder / "leukoaraiosis-nnunet")
+    levelled_card = card | {"preprocessing": card["preprocessing"] | {"tissue_hu": 30}}
+    try:
+        write_card(folder / "leukoaraiosis-nnunet", levelled_card)
+        assert dice(segmented(other).mask, result.mask) > 0.95
+    finally:
+        write_card(folder / "leukoaraiosis-nnunet", card)
+    assert dice(segmented(other).mask, result.mask) < 0.5
+
+
+def test_a_lesion_is_5_hu_darker_than_white_matter_on_average():
+    ct = head_ct(lesions=(NEAR, FAR), levels={"lesion": 28})
+    darker = ct.like(np.where(inside(FAR, ct), ct.voxels - 4, ct.voxels))  # by 8 and not by 4
+    lesions, white = inside(NEAR, ct) | inside(FAR, ct), inside(BRAIN, ct) & ~inside(VENTRICLE, ct)
+    dropped = np.zeros(lesions.shape, bool)
+    dropped[pale(lesions, white & ~lesions, darker)] = True
+    assert np.array_equal(dropped, inside(NEAR, ct))
+    assert not pale(lesions, np.zeros_like(white), darker)[0].size  # no white matter to compare with
 
 
 def test_wrong_arguments_are_told_before_any_work():

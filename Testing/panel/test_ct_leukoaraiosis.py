@@ -353,7 +353,12 @@ def test_the_example_of_the_documentation_runs(logic, ct, flair, monkeypatch, ca
 
 
 @requires_model
-def test_the_self_test_of_the_module_walks_on_the_sample(fresh_slicer, monkeypatch):
+def test_the_self_test_walks_on_the_sample_and_the_panel_takes_its_result_up(
+    fresh_slicer, load_panel, picture, tmp_path, monkeypatch
+):
+    """Its pictures are those of the documentation: pytest -k self_test --basetemp=FOLDER Testing/panel/..."""
+    from rendering import SliceView
+
     from CTLeukoaraiosis import CTLeukoaraiosisTest
 
     def load(path):
@@ -364,4 +369,14 @@ def test_the_self_test_of_the_module_walks_on_the_sample(fresh_slicer, monkeypat
     monkeypatch.setattr(slicer.util, "loadVolume", load)
     case = CTLeukoaraiosisTest("test_run_and_review")
     case.setUp()
-    case.runAndReview()
+    edited = case.runAndReview()
+    panel = load_panel(MODULE).panel
+    (nodes,) = families(slicer.mrmlScene)
+    panel.ui.ctSelector.setCurrentNode(nodes.scan)
+    panel.ui.brainWindowButton.click()
+    picture(panel.ui.applyButton.window(), "ct_panel.png", 484)
+    for number, lesion in enumerate(sorted(edited.lesions, key=lambda lesion: -lesion.volume_ml)[:3]):
+        view = SliceView(slicer.mrmlScene, nodes.scan, (360, 420))
+        view.look_at(lesion.centroid_mm)
+        view.save(tmp_path / f"ct_slice_{number}.png")
+        view.close()

@@ -1,14 +1,16 @@
 """Leukoaraiosis on noncontrast head CT, after Ryu et al. (Brain Behav 2025;15(6):e70602).
 
 1. Check the scan. 2. Bring slanted slices upright, average thin ones to 5 mm, take table and skull away, find brain and
-ventricles. 3. Resample the slices to the pixels of the training and cut the brain window. 4. Let nnU-Net's 2D network
-vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the lateral ventricles, measure, grade.
+ventricles. 3. Resample the slices to the pixels of the training, bring brain tissue to its level there, cut the brain
+window. 4. Let nnU-Net's 2D network vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the
+lateral ventricles, measure, grade.
 
-Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); the
-brain comes from our anatomy network inside the skull; leukoaraiosis must lie where white matter, deep grey or brain
-stem is near, or where ventricles are not as dark as fluid, and never in bone or what looks like an infarct; the network
-saw synthetic CTs only; its slices are mirrored left to right alone, since it never saw a head back to front, where
-nnU-Net mirrors along both axes. Every array of the Result lies on the CT's own voxels, slanted or not.
+Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); of
+its z-score only the level is the scan's own; the brain comes from our anatomy network inside the skull; leukoaraiosis
+must lie where white matter, deep grey or brain stem is near, or where ventricles are not as dark as fluid, never in
+bone or what looks like an infarct, and be clearly darker than the scan's own white matter; the network saw synthetic
+CTs only; its slices are mirrored left to right alone, since it never saw a head back to front, where nnU-Net mirrors
+along both axes. Every array of the Result lies on the CT's own voxels, slanted or not.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ MODEL = "leukoaraiosis-nnunet"
 # Choices, made on synthetic CTs of heads kept out of training (docs/accuracy_ct.md): within the ventricles a voxel is
 # fluid up to a tenth of the way from their darkest fifth to white matter, smoothed against noise; a neighbour is, too.
 FLUID_PERCENTILE, FLUID_SHARE, SMOOTH_MM = 20, 0.1, 1.0
+# A lesion is so much darker than the scan's white matter on average: leukoaraiosis has 17.5 +- 4.7 HU (BMC Med Imaging
+# 2024, s12880-024-01340-2), two SD above which are 5 below the 31.8 of white matter in the elderly CT template. The
+# internal capsule is less dark, but looks so between grey nuclei. White matter is where a lesion is unlikely: choice.
+DARKER_HU, NOT_LESION = 5.0, 0.1
 PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
 RIM_MM = 4.5  # caps and bands are no leukoaraiosis on CT, a lesion begins at 5 mm (ARWMC: Wahlund et al., Stroke 2001),
 # of which half a millimetre is left to the outline of the ventricles: choice
@@ -88,7 +94,8 @@ def segment_leukoaraiosis(
     located = time.monotonic()
 
     grid = axial_grid(head.image.grid, bundle.in_plane_mm)
-    stack = hounsfield_window(brain_slices(head, anatomy, grid))
+    brain = brain_slices(head, anatomy, grid)
+    stack = hounsfield_window(levelled(brain, anatomy.mask("tissue", grid), bundle.tissue_hu))
     probability, predictor, exceptions = votes(
         bundle, members, lambda _: stack, device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled
     )
@@ -99,6 +106,8 @@ def segment_leukoaraiosis(
     probability = on_scan(probability * near, grid, head, ct)
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
+    white = white_matter(anatomy, ct.grid) & intracranial & (probability < NOT_LESION)
+    probability[pale(probability >= bundle.threshold, white, ct)] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
     if ct.spacing_mm[ct.grid.slice_axis] > THICK_MM:
         probability[over_or_under(ventricles, ct.grid)] = 0
@@ -141,6 +150,13 @@ def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
     return intracranial & ~(edge & (ct.voxels > BONE_HU))
 
 
+def pale(mask: np.ndarray, white: np.ndarray, ct: Image) -> tuple[np.ndarray, ...]:
+    """Indices of the lesions (26-connected) of ``mask`` less than ``DARKER_HU`` darker than ``white`` matter (bool)."""
+    clusters, hu = Clusters.of(mask), ct.voxels.clip(*WINDOW_HU)
+    level = np.median(hu[white]) if white.any() else np.inf
+    return clusters.voxels_of(clusters.mean(hu[clusters.index]) > level - DARKER_HU)
+
+
 def over_or_under(ventricles: np.ndarray, grid: Grid) -> np.ndarray:
     """Voxels of the next slices at the places of ``ventricles``: bool."""
     through = np.zeros((3, 3, 3), bool)
@@ -160,8 +176,7 @@ def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
     ``head.image``.
     """
     grid = head.image.grid
-    ventricles = anatomy.mask("lateral_ventricles", grid)
-    white = resample(anatomy.labels == anatomy.names.index("white_matter"), anatomy.grid, grid, order=0)
+    ventricles, white = anatomy.mask("lateral_ventricles", grid), white_matter(anatomy, grid)
     if not (ventricles.any() and white.any()):
         return ventricles
     in_plane = [0.0 if axis == grid.slice_axis else SMOOTH_MM / mm for axis, mm in enumerate(grid.spacing_mm)]
@@ -173,8 +188,23 @@ def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
     return ndimage.binary_dilation(dark, neighbours) & ventricles
 
 
+def white_matter(anatomy: Anatomy, grid: Grid) -> np.ndarray:
+    return resample(anatomy.labels == anatomy.names.index("white_matter"), anatomy.grid, grid, order=0)
+
+
 def brain_slices(head: HeadCT, anatomy: Anatomy, grid: Grid) -> np.ndarray:
     """The brain alone on ``grid`` in HU, float32 (R, A, S), in air as in training; no bone."""
     hu = resample(head.image.voxels, head.image.grid, grid, outside=AIR_HU)
     brain = stripped_brain(anatomy, grid) & (resample(head.cavity, head.image.grid, grid) > 0.5)
     return np.where(brain, hu, np.float32(AIR_HU))
+
+
+def levelled(hu: np.ndarray, tissue: np.ndarray, tissue_hu: float | None) -> np.ndarray:
+    """``hu`` of a brain in air, moved as a whole so that the median of its ``tissue`` is ``tissue_hu``.
+
+    Scanners and kilovolts differ by several HU, which is as much as leukoaraiosis differs from white matter.
+    """
+    brain = hu > AIR_HU
+    if tissue_hu is None or not (brain & tissue).any():
+        return hu
+    return np.where(brain, hu + (np.float32(tissue_hu) - np.median(hu[brain & tissue])), hu)
