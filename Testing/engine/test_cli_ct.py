@@ -9,7 +9,7 @@ from ct_phantom import BRAIN, head_ct, slanted, write_ct_models
 from phantoms import FLAIR, head, write_dicom_series
 from tiny_models import FAR, NEAR, inside, only_models_of, sharp_head, threshold_network, write_bundle
 
-import csvd.pipelines.ct
+import csvd.pipelines.walk
 import csvd.pipelines.wmh
 from csvd.cli import main
 from csvd.image import Image, read_image, write_image
@@ -99,7 +99,7 @@ def test_a_wrong_call_is_one_line_and_nothing_is_written(name, tmp_path, scan, o
     def never(*_, **__):
         raise AssertionError("the network ran")
 
-    monkeypatch.setattr(csvd.pipelines.ct, "Predictor", never)
+    monkeypatch.setattr(csvd.pipelines.walk, "Predictor", never)
     build, options, status, words = WRONG[name]
     path = scan if build is None else str(build(tmp_path))
     assert ct(path, out, *[scan if option == "SCAN" else option for option in options]) == status
