@@ -65,6 +65,10 @@ class Anatomy:
         mask = self.share(group, grid) > OUTLINE.get(group, 0.5)
         return mask | self.mask("brain", grid) if group == "intracranial" else mask
 
+    def labelled(self, name: str, grid: Grid) -> np.ndarray:
+        """Where ``name`` is the likeliest label of all, bool on ``grid``."""
+        return resample(self.labels == self.names.index(name), self.grid, grid, order=0)
+
     def lesion_share(self, grid: Grid) -> np.ndarray:
         """1 where a lesion can lie, 0 where it cannot, soft between, float32 on ``grid``.
 

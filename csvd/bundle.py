@@ -132,7 +132,8 @@ class Bundle:
         """
         chosen = []
         for bundle in (self, *map(load_bundle, self.card.get("votes_with", ()))):
-            if bundle.require(self.card["task"]).in_plane_mm != self.in_plane_mm:
+            other = bundle.require(self.card["task"])
+            if (other.in_plane_mm, other.slice_mm) != (self.in_plane_mm, self.slice_mm):
                 raise ModelError(f"{self.id} and {bundle.id} cannot vote together: their pixels differ. {REINSTALL}")
             count = len(bundle.card["weights"])
             count = count if members is None else min(count, members - sum(used for _, used in chosen))

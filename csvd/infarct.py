@@ -18,7 +18,6 @@ from scipy import ndimage
 
 from .anatomy import Anatomy
 from .head_ct import HeadCT
-from .image import resample
 from .midplane import other_side
 
 SMOOTH_MM = 5.0  # SD: wider than sulci and folds of cortex, which no two sides share
@@ -42,7 +41,7 @@ def infarct_core(head: HeadCT, anatomy: Anatomy, plane: Sequence[float] | None) 
     level = ndimage.gaussian_filter(np.where(brain, hu, np.float32(0)), sigma) / np.maximum(share, 1e-3)
     mirrored = other_side(np.where(share > SEEN, level, np.float32(0)), grid, plane, outside=0)
     pieces, _ = ndimage.label(brain & (share > SEEN) & (level < mirrored - DARKER_HU))
-    cortex = resample(anatomy.labels == anatomy.names.index("cortex"), anatomy.grid, grid, order=0)
+    cortex = anatomy.labelled("cortex", grid)
     sizes, of_cortex = np.bincount(pieces.ravel()), np.bincount(pieces[cortex], minlength=pieces.max() + 1)
     chosen = (sizes * grid.voxel_volume_ml >= LEAST_ML) & (of_cortex >= CORTEX_SHARE * sizes)
     chosen[0] = False

@@ -18,8 +18,6 @@ from .synthesis import UNKNOWN
 class BlockSettings:
     """How slabs are cut into blocks. Ranges are choices."""
 
-    # Of a block, in plane and along slices; None: the scan's own slices.
-    voxel_mm: tuple[float, float | None] = (0.8, 1.6)
     block: tuple[int, int, int] = (24, 48, 48)  # (S, R, A) voxels
     high_mm: float = 140.0  # of a slab
     most_slices: int = 64

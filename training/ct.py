@@ -101,7 +101,7 @@ class CTGenerator(PatientGenerator):
             if (brain > 0.5).sum() * stack.pixel_mm**2 >= 800:
                 break
         lesion, infarct = self.disease(slab)
-        hu = self.show_infarct_hu(self.hu_signal(slab, lesion, stack.pixel_mm), infarct, slab.tissue)
+        hu = self.attenuation(slab, lesion, infarct, stack.pixel_mm)
         image = self.reconstructed(slab, hu, stack, finer)[0]
         if rng.random() < s.stripped:
             image = self.strip(image, enlarged(brain, finer))
@@ -144,6 +144,10 @@ class CTGenerator(PatientGenerator):
         """Share of every point that is leukoaraiosis, and its depth in an infarct in mm: two (N,)."""
         infarct = self.on(slab, self.is_inside, self.grow_infarct, -9.0)
         return self.on(slab, self.is_white, self.grow_lesions, 0.0) * (infarct < -4), infarct
+
+    def attenuation(self, slab: Slab, lesion: torch.Tensor, infarct: torch.Tensor, pixel_mm: float) -> torch.Tensor:
+        """``hu_signal`` with the infarct: (N,)."""
+        return self.show_infarct_hu(self.hu_signal(slab, lesion, pixel_mm), infarct, slab.tissue)
 
     def hu_signal(self, slab: Slab, lesion: torch.Tensor, pixel_mm: float) -> torch.Tensor:
         """Attenuation of every point before the scanner, HU: (N,); ``pixel_mm`` is that of the slab."""
@@ -249,7 +253,7 @@ class CTGenerator(PatientGenerator):
         return torch.where(keep, hu, AIR_HU)
 
     def ct_scan(self, slab: Slab, stack: Stack, lesion: torch.Tensor, infarct: torch.Tensor) -> Scan:
-        hu = self.show_infarct_hu(self.hu_signal(slab, lesion, stack.pixel_mm), infarct, slab.tissue)
+        hu = self.attenuation(slab, lesion, infarct, stack.pixel_mm)
         slices = np.stack([plane.cpu().numpy() for plane in self.reconstructed(slab, hu, stack)], 2)
         return self.as_scan(slices.astype(np.int16), slab, stack, lesion)
 

@@ -17,9 +17,8 @@ from .synthesis import UNKNOWN
 
 @dataclass(frozen=True)
 class CTVolumeSettings(BlockSettings, CTSettings):
-    """Slabs of CTs, upright as slanted ones are brought; their pixels are those of the slices of other networks."""
+    """Slabs of CTs, upright as slanted ones are brought; blocks have their voxels."""
 
-    voxel_mm: tuple[float, float | None] = (0.82, None)
     block: tuple[int, int, int] = (16, 96, 96)
     high_mm: float = 150.0
     most_slices: int = 50
@@ -38,10 +37,10 @@ class CTVolumeGenerator(Blocks, CTGenerator):
         slices = min(s.most_slices, int(s.high_mm / thickness))
         head = self.heads[int(self.rng.integers(len(self.heads)))]
         patient = self.draw_patient(head, 0.0, whole_height(head))
-        stack = Stack((*s.shape, slices), s.voxel_mm[0], thickness, thickness, nod(0))
+        stack = Stack((*s.shape, slices), s.pixel_mm, thickness, thickness, nod(0))
         slab = self.lay(patient, stack)
         lesion, infarct = self.disease(slab)
-        hu = self.show_infarct_hu(self.hu_signal(slab, lesion, stack.pixel_mm), infarct, slab.tissue)
+        hu = self.attenuation(slab, lesion, infarct, stack.pixel_mm)
         share, brain, from_ventricles_mm = (
             by_slice(slab, values, slices) for values in (lesion, self.is_brain[slab.tissue], from_ventricles(slab))
         )

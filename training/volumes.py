@@ -27,6 +27,8 @@ LEAST_BRAIN = 1000  # voxels: choice; a slab with less lies beside the brain
 class VolumeSettings(BlockSettings, BurdenSettings):
     """Slabs of scans. Ranges are choices."""
 
+    # Of a block, in plane and along slices; None: the scan's own slices.
+    voxel_mm: tuple[float, float | None] = (0.8, 1.6)
     wide_mm: tuple[float, float] = (176.0, 216.0)  # of a slab, which covers every brain in plane
     scan_pixel_mm: tuple[float, float] = (0.5, 1.0)
     gap: tuple[float, float] = (1.0, 1.2)  # distance of slices over their thickness

@@ -244,6 +244,19 @@ def test_a_lesion_is_5_hu_darker_than_white_matter_on_average():
     assert not pale(lesions, np.zeros_like(white), darker)[0].size  # no white matter to compare with
 
 
+def test_no_lesion_is_as_bright_as_white_matter_whatever_the_networks_say(folder, monkeypatch):
+    keen = threshold_network("UNet", slope=60.0, limit=0.05)  # .5 HU below 30
+    keen.encoder[0][0].weight.data *= -1
+    network = {"architecture": "UNet", "in_channels": 1, "out_channels": 1, "width": 1}
+    slices = {"in_plane_mm": PIXEL_MM, "canvas": [64, 80], "slice_mm": 5, "intensity": "hounsfield"}
+    write_bundle(folder / "keen", [keen], network, task="leukoaraiosis", inputs=["CT"], preprocessing=slices)
+    hardly = head_ct(levels={"lesion": 28})  # 4 HU below white matter
+    far = inside(FAR, hardly)  # not beside the ventricle, whose rim is dark
+    assert segmented(hardly, model="keen").mask[far].mean() < 0.1
+    monkeypatch.setattr("csvd.pipelines.ct.DARKER_HU", 0.0)
+    assert segmented(hardly, model="keen").mask[far].mean() > 0.5
+
+
 def test_wrong_arguments_are_told_before_any_work():
     for options, error, words in (
         ({"members": 2}, InputError, "1 members"),

@@ -433,7 +433,7 @@ def test_the_ct_recipes_fit_their_network():
 
 def blocks(head, seed=0, **settings):
     small = {
-        "shape": SMALL["shape"], "voxel_mm": (SMALL["pixel_mm"], None), "block": (8, 24, 24), "each": 8,
+        **SMALL, "block": (8, 24, 24), "each": 8,
         "thickness_mm": (4.0, 7.0), "noise_hu": (2.0, 2.0),
     }  # fmt: skip
     return CTVolumeGenerator([head], [], head.brain_box, CTVolumeSettings(**{**small, **settings}), seed)

@@ -26,7 +26,6 @@ pytest.importorskip("training.heads", reason="training is not beside the tests")
 from made_head import SHAPE, head_of, shells
 
 from training import heads, recipe, scans, ship, synthesis, train
-from training.blocks import BlockSettings
 from training.heads import ANATOMY, CODE, STEP_MM
 from training.synthesis import Generator, Settings
 
@@ -326,16 +325,14 @@ def test_the_cards_say_how_the_networks_were_trained(model):
         run = recipe.read_recipe(run)
         _, kind = train.GENERATORS.get(run["task"], (Generator, Settings))
         settings = kind(**{**run["settings"], "shape": tuple(run["settings"].get("shape", kind.shape))})
-        if issubclass(kind, BlockSettings):
-            in_plane_mm, slice_mm = settings.voxel_mm
-            assert in_plane_mm == card["preprocessing"]["in_plane_mm"]
-            if card["task"] != "leukoaraiosis":  # whose thin slices are averaged, and none resampled
-                assert slice_mm == card["preprocessing"].get("slice_mm")
+        if kind is train.VolumeSettings:
+            size_mm = (card["preprocessing"]["in_plane_mm"], card["preprocessing"].get("slice_mm"))
+            assert tuple(settings.voxel_mm) == size_mm
         elif "in_plane_mm" in card["preprocessing"]:
             assert settings.shape == tuple(card["preprocessing"]["canvas"])
             assert settings.pixel_mm == card["preprocessing"]["in_plane_mm"]
         assert run.get("intensity") == card["preprocessing"].get("intensity", run.get("intensity"))
-        assert {"lesions": "wmh", "leukoaraiosis_3d": "leukoaraiosis"}.get(run["task"], run["task"]) == card["task"]
+        assert {"lesions": "wmh"}.get(run["task"], run["task"]) == card["task"]
         assert run["network"].get("out_channels", run["network"].get("markers", 1)) == len(card["labels"])
         networks.add(json.dumps(run["network"]))
     assert len(networks) == 1

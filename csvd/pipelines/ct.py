@@ -94,11 +94,11 @@ def segment_leukoaraiosis(
     located = time.monotonic()
 
     grid = axial_grid(head.image.grid, bundle.in_plane_mm)
-    brain = brain_slices(head, anatomy, grid)
-    stack = hounsfield_window(levelled(brain, anatomy.mask("tissue", grid), bundle.tissue_hu))
+    brain, tissue = brain_slices(head, anatomy, grid), anatomy.mask("tissue", grid)
     probability, predictor, exceptions = votes(
-        bundle, members, lambda _: stack, device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled
-    )
+        bundle, members, lambda voter: hounsfield_window(levelled(brain, tissue, voter.tissue_hu)), device, mirror,
+        part(progress, ANATOMY_WORK, 1, "lesions"), cancelled,
+    )  # fmt: skip
     probability[resample(infarct, head.image.grid, grid, order=0)] = 0
     # Beside the ventricles leukoaraiosis is nearly as dark as they are and the anatomy network takes it for them: what
     # is not as dark as this scan's own fluid is left to the other network, and no ventricle where that finds a lesion.
@@ -106,7 +106,7 @@ def segment_leukoaraiosis(
     probability = on_scan(probability * near, grid, head, ct)
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
-    white = white_matter(anatomy, ct.grid) & intracranial & (probability < NOT_LESION)
+    white = anatomy.labelled("white_matter", ct.grid) & intracranial & (probability < NOT_LESION)
     probability[pale(probability >= bundle.threshold, white, ct)] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
     if ct.spacing_mm[ct.grid.slice_axis] > THICK_MM:
@@ -176,7 +176,7 @@ def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
     ``head.image``.
     """
     grid = head.image.grid
-    ventricles, white = anatomy.mask("lateral_ventricles", grid), white_matter(anatomy, grid)
+    ventricles, white = anatomy.mask("lateral_ventricles", grid), anatomy.labelled("white_matter", grid)
     if not (ventricles.any() and white.any()):
         return ventricles
     in_plane = [0.0 if axis == grid.slice_axis else SMOOTH_MM / mm for axis, mm in enumerate(grid.spacing_mm)]
@@ -186,10 +186,6 @@ def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
     neighbours = ndimage.generate_binary_structure(3, 1)
     neighbours.swapaxes(0, grid.slice_axis)[[0, 2]] = False  # in the slice only
     return ndimage.binary_dilation(dark, neighbours) & ventricles
-
-
-def white_matter(anatomy: Anatomy, grid: Grid) -> np.ndarray:
-    return resample(anatomy.labels == anatomy.names.index("white_matter"), anatomy.grid, grid, order=0)
 
 
 def brain_slices(head: HeadCT, anatomy: Anatomy, grid: Grid) -> np.ndarray:

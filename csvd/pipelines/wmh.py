@@ -188,7 +188,7 @@ def cortex_folds(
     """
     folds = np.zeros(probability.shape, bool)
     candidates = probability >= min(FAINT, threshold)
-    cortex = resample(anatomy.labels == anatomy.names.index("cortex"), anatomy.grid, grid, order=0)
+    cortex = anatomy.labelled("cortex", grid)
     cortex &= brain > 0
     if not (cortex.any() and candidates.any()):
         return folds
