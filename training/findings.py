@@ -96,13 +96,15 @@ def compare_focal(truth: np.ndarray, result: FocalResult, traces: np.ndarray | N
 
 
 def compare_wmh(truth: np.ndarray, result: Result, traces: np.ndarray | None = None) -> Marked:
-    """As ``compare_focal``, for hyperintensities; their sizes are those of Tiantan, their regions the two zones."""
+    """As ``compare_focal``, for hyperintensities, and at the threshold of ``result``; their sizes are those of Tiantan,
+    their regions the two zones.
+    """
     affine, spacing_mm = result.image.affine, result.image.spacing_mm
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / MM3_PER_ML
     traces = truth if traces is None else traces
     zones = periventricular(truth, result.distance_mm, result.parameters["pv_distance_mm"])
     lesions, at = [], {}
-    for threshold in THRESHOLDS:
+    for threshold in sorted({*THRESHOLDS, result.parameters["threshold"]}):
         mask = result.probability >= threshold
         drawn = lesion_table(truth, spacing_mm, affine, probability=mask.astype(np.float32), labels=zones)
         clusters = Clusters.of(mask, slice_axis(spacing_mm))

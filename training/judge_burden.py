@@ -31,7 +31,7 @@ from csvd.sequences import SEQUENCE_OF, SEQUENCES
 from .burden import BurdenGenerator, BurdenSettings
 from .burden_page import FIGURE, as_markdown, draw_candidates, draw_examples
 from .ct import nod
-from .findings import THRESHOLDS, Marked, choose_threshold, compare_focal, compare_wmh, summary
+from .findings import Marked, choose_threshold, compare_focal, compare_wmh, summary
 from .heads import Head, load_heads, load_lesion_shapes
 from .patients import Stack
 from .recipe import HERE, read_recipe
@@ -159,14 +159,12 @@ def halves(found: dict[Patient, dict], marker: str, choosing: bool) -> tuple[lis
 def figures_of(found: dict[Patient, dict], fixed: dict[str, float]) -> dict[str, dict]:
     """The figures of every marker on the half that is reported, with the threshold that the other half chose.
 
-    A marker of ``fixed`` has that threshold, or the nearest that was measured: it is outlined by another model.
+    A marker of ``fixed`` has that threshold: it is outlined by another model.
     """
     figures = {}
     for marker in SEQUENCE_OF:
         ill, well = halves(found, marker, choosing=True)
-        threshold = choose_threshold(marker, [*ill, *well])
-        if marker in fixed:
-            threshold = min(THRESHOLDS, key=lambda measured: abs(measured - fixed[marker]))
+        threshold = fixed.get(marker) or choose_threshold(marker, [*ill, *well])
         figures[marker] = summary(marker, *halves(found, marker, choosing=False), threshold)
     return figures
 

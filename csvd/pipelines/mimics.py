@@ -22,9 +22,10 @@ from .wmh import FAINT
 # its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
 SHELL_MM, ENCLOSED = 3.0, 0.5
 # A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
-# than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it.
+# than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
+# unless most of it is the candidate, as of a microbleed that a thin vein touches.
 LONGEST_MM = cutoff("microbleed_size").value[1]
-REACH_MM = 12.0
+REACH_MM, MOST = 12.0, 0.5
 DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
 NEIGHBOURS = np.ones((3, 3, 3))
 
@@ -56,7 +57,10 @@ def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: 
         if darkest >= level:
             return False
         labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, NEIGHBOURS)
-        structure = Clusters.of(labels == labels[candidate][0])
+        joined = labels == labels[candidate][0]
+        if candidate.sum() > MOST * joined.sum():
+            return False
+        structure = Clusters.of(joined)
         _, longest_mm, _ = axes_mm(structure, np.diag([*grid.spacing_mm, 1]), in_plane=False, tube=False)
         return longest_mm[0] > LONGEST_MM
 
