@@ -159,7 +159,7 @@ def halves(found: dict[Patient, dict], marker: str, choosing: bool) -> tuple[lis
 def figures_of(found: dict[Patient, dict], fixed: dict[str, float]) -> dict[str, dict]:
     """The figures of every marker on the half that is reported, with the threshold that the other half chose.
 
-    A marker of ``fixed`` has that threshold: it is outlined by another model.
+    A marker of ``fixed`` has that threshold.
     """
     figures = {}
     for marker in SEQUENCE_OF:
@@ -229,6 +229,10 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL, help="id or folder of a bundle")
     parser.add_argument("--data", type=Path, required=True, help="folder with label_maps, lesion_masks_mni and scans")
     parser.add_argument("--patients", type=int, nargs=2, default=(ILL, WELL), help="with disease and without")
+    parser.add_argument(
+        "--keep", nargs="*", default=(), choices=list(SEQUENCE_OF), metavar="MARKER",
+        help="keep its card's threshold: rules that drop candidates knew that one, so that another is judged by halves",
+    )  # fmt: skip
     parser.add_argument("--dry", action="store_true", help="print only, write no page, scores or thresholds")
     parser.add_argument("--page", action="store_true", help="take what is kept, judge no patient that is not")
     arguments = parser.parse_args()
@@ -251,14 +255,17 @@ def main() -> None:
         if path.exists() or not arguments.page:
             real[name] = kept(path, lambda paths=paths, path=path: judge_real(paths, bundle, path.with_suffix(".png")))
             print(name, flush=True)
-    outliner = models.get(WMH)
-    figures = figures_of(found, {WMH: outliner.threshold} if outliner else {})
+    fixed = {WMH: models[WMH].threshold} if WMH in models else {}
+    fixed |= {marker: models.get(marker, bundle).thresholds[marker] for marker in arguments.keep}
+    figures = figures_of(found, fixed)
     rows = real_rows(real, figures)
     print(json.dumps({"figures": figures, "real": rows}, indent=2))
     if arguments.dry:
         return
     write_scores(bundle, models, found, figures, rows)
-    (DOCS / "accuracy_burden.md").write_text(as_markdown(bundle, models, list(found), figures, rows), encoding="utf-8")
+    (DOCS / "accuracy_burden.md").write_text(
+        as_markdown(bundle, models, list(found), figures, rows, arguments.keep), encoding="utf-8"
+    )
     reported = [patient for patient in found if not patient.choosing]
     shown = max(reported, key=lambda patient: sum(bool(told["lesions"]) for told in found[patient]["markers"].values()))
     limits = {marker: row["threshold"] for marker, row in figures.items() if marker != WMH}

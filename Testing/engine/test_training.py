@@ -317,6 +317,15 @@ def test_the_anatomy_network_sees_the_same_scale_as_array_and_as_tensor():
 CARDS = sorted(path.stem for path in (ROOT / "training" / "cards").glob("*.json"))
 
 
+def test_the_bundles_say_what_their_cards_and_scores_say_now():
+    made = {"runs", "levels", "packed", "training"}  # what ship turns into something else
+    for folder, told in ship.shipped():
+        card, scores = ship.read_card(folder.name), ship.HERE / "scores" / f"{folder.name}.json"
+        assert {key: told.get(key) for key in card.keys() - made} == {key: card[key] for key in card.keys() - made}
+        assert told["training"] == card["training"] | {"runs": told["training"]["runs"]}
+        assert told["scores"] == (json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else [])
+
+
 @pytest.mark.parametrize("model", CARDS)
 def test_the_cards_say_how_the_networks_were_trained(model):
     card = json.loads((ROOT / "training" / "cards" / f"{model}.json").read_text())
