@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs=2, default=(ILL, WELL), help="with disease and without")
     parser.add_argument(
         "--keep", nargs="*", default=(), choices=list(SEQUENCE_OF), metavar="MARKER",
-        help="keep its card's threshold: rules that drop candidates knew that one, so that another is judged by halves",
+        help="markers that keep the threshold of their card, at which the rules ran that drop candidates",
     )  # fmt: skip
     parser.add_argument("--dry", action="store_true", help="print only, write no page, scores or thresholds")
     parser.add_argument("--page", action="store_true", help="take what is kept, judge no patient that is not")
