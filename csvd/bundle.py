@@ -128,13 +128,14 @@ class Bundle:
         """This bundle and those that its card lets vote with it, each with how many of its networks take part.
 
         ``members`` takes only the first networks, this bundle's before the others'. Raises ModelError, also where the
-        others see other pixels.
+        others see other pixels or slices.
         """
         chosen = []
         for bundle in (self, *map(load_bundle, self.card.get("votes_with", ()))):
-            other = bundle.require(self.card["task"])
-            if (other.in_plane_mm, other.slice_mm) != (self.in_plane_mm, self.slice_mm):
-                raise ModelError(f"{self.id} and {bundle.id} cannot vote together: their pixels differ. {REINSTALL}")
+            bundle.require(self.card["task"])
+            if (bundle.in_plane_mm, bundle.slice_mm) != (self.in_plane_mm, self.slice_mm):
+                known = f"{self.id} and {bundle.id} cannot vote together"
+                raise ModelError(f"{known}: their pixels differ, or their slices. {REINSTALL}")
             count = len(bundle.card["weights"])
             count = count if members is None else min(count, members - sum(used for _, used in chosen))
             chosen += [(bundle, count)] * (count > 0)

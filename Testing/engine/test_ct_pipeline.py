@@ -218,6 +218,16 @@ def test_a_network_that_sees_in_3d_has_half_of_the_vote(folder, result, members,
     assert [model["id"] for model in found.provenance["models"]] == ["both", "blind", "anatomy"][:: 3 - (members or 2)]
 
 
+def test_bundles_that_average_other_slices_do_not_vote(folder):
+    card = read_card(folder / "leukoaraiosis-nnunet")
+    network = {"architecture": "UNet", "in_channels": 1, "out_channels": 1, "width": 1}
+    finer = card["preprocessing"] | {"slice_mm": 3}
+    changes = {"preprocessing": finer, "votes_with": ["leukoaraiosis-nnunet"], "task": card["task"], "inputs": ["CT"]}
+    write_bundle(folder / "finer", [threshold_network("UNet")], network, **changes)
+    with pytest.raises(ModelError, match="cannot vote together: their pixels differ, or their slices"):
+        segmented(head_ct(), model="finer")
+
+
 @pytest.mark.parametrize("offset_hu", [-8, 8])
 def test_a_scanner_that_measures_higher_or_lower_changes_nothing_where_the_card_names_a_level(
     folder, result, offset_hu
