@@ -43,7 +43,7 @@ def test_the_page_says_that_the_cts_are_synthetic_and_holds_every_scan(rows, tmp
     page = as_markdown(bundle, rows, summary(rows))
     assert "**These CTs are synthetic**" in page
     assert page.count("| 08 |") == len(rows)
-    assert "| thickness mm 8 | +100.0 % |" in page
+    assert "| thickness mm 8 | +100.0 % | +0.0 % |" in page  # rescanned: twice as much found, as much drawn
 
 
 def test_a_patient_has_the_same_disease_in_every_scan(monkeypatch):
