@@ -67,13 +67,9 @@ def by(figures: dict[str, dict], key: str) -> str:
 
 
 def as_markdown(
-    bundle: Bundle, models: dict[str, Bundle], patients: Sequence, figures: dict[str, dict], real: Sequence[dict],
-    kept: Sequence[str] = (),
-) -> str:  # fmt: skip
-    """The page; ``models`` are those for single markers (``pipelines.burden.marker_models``).
-
-    Markers of ``kept`` have the threshold of their card, which the patients did not choose.
-    """
+    bundle: Bundle, models: dict[str, Bundle], patients: Sequence, figures: dict[str, dict], real: Sequence[dict]
+) -> str:
+    """The page; ``models`` are those for single markers (``pipelines.burden.marker_models``)."""
     reported = [patient for patient in patients if not patient.choosing]
     own = [NAMES[marker] for marker in NAMES if marker not in models]
     seen_by = [f"{NAMES[marker]} are found by {model.id} {model.card['version']}" for marker, model in models.items()]
@@ -95,7 +91,6 @@ def as_markdown(
         "count r / CCC": lambda r: f"{number(r['count_pearson'], 2)} / {number(r['count_ccc'], 2)}",
         "drawn / found, mL": lambda r: f"{number(r['mean_true_ml'], 2)} / {number(r['mean_found_ml'], 2)}",
     }
-    told = f"; {' and '.join(NAMES[marker].lower() for marker in kept)} keep that of their card" if kept else ""
     wanted = {"asked": lambda r: r["asked"], "is": lambda r: r["is"], "reached": lambda r: verdict(r["reached"])}
     scans = {
         "scan": lambda r: r["scan"] + (" (control)" if r["control"] else ""),
@@ -120,7 +115,7 @@ def as_markdown(
         f"{len(patients) - len(reported)} chose the thresholds and the other {len(reported)} are reported. All figures "
         "are through the whole pipeline: checks, anatomy, registration, network, STRIVE-2 sizes. A threshold is the "
         "most sensitive one within the false candidates that were asked for (of perivascular spaces the best F1), of "
-        f"equals the one with the best Dice; hyperintensities have that of the model that outlines them{told}. "
+        "equals the one with the best Dice; hyperintensities have that of the model that outlines them. "
         "A drawn lesion counts when the rules of the engine measure it as its marker on the scan's own voxels; "
         "it is found when a candidate that counts meets it; "
         "a candidate is false when it meets no voxel that holds some of the marker. Infarcts are not drawn. "

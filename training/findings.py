@@ -20,6 +20,7 @@ from csvd.measure.lesions import MM3_PER_ML, lesion_table, size_class
 from csvd.measure.reference import cutoff
 from csvd.measure.slices import slice_axis
 from csvd.measure.strive import LACUNE, MICROBLEED, PERIVASCULAR_SPACE, find_candidates
+from csvd.measure.touching import necks
 from csvd.measure.zones import periventricular
 from csvd.result import Result
 from csvd.sequences import SEQUENCE_OF
@@ -78,10 +79,11 @@ def compare_focal(truth: np.ndarray, result: FocalResult, traces: np.ndarray | N
     traces = truth if traces is None else traces
     marker, affine = result.marker, result.image.affine
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / MM3_PER_ML
+    single = truth & ~necks(marker, truth, affine) if marker == LACUNE else truth
     lesions, at = [], {}
     for threshold in THRESHOLDS:
         found = result.remeasure(threshold=threshold)
-        drawn = find_candidates(marker, truth, found.mask.astype(np.float32), affine, regions=result.regions)
+        drawn = find_candidates(marker, single, found.mask.astype(np.float32), affine, regions=result.regions)
         drawn = [lesion for lesion in drawn if lesion.counts]
         counting = [where for c, where in zip(found.candidates, found.voxels, strict=True) if c.counts]
         at[str(threshold)] = Found(

@@ -229,10 +229,6 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL, help="id or folder of a bundle")
     parser.add_argument("--data", type=Path, required=True, help="folder with label_maps, lesion_masks_mni and scans")
     parser.add_argument("--patients", type=int, nargs=2, default=(ILL, WELL), help="with disease and without")
-    parser.add_argument(
-        "--keep", nargs="*", default=(), choices=list(SEQUENCE_OF), metavar="MARKER",
-        help="markers that keep the threshold of their card, at which the rules ran that drop candidates",
-    )  # fmt: skip
     parser.add_argument("--dry", action="store_true", help="print only, write no page, scores or thresholds")
     parser.add_argument("--page", action="store_true", help="take what is kept, judge no patient that is not")
     arguments = parser.parse_args()
@@ -255,17 +251,14 @@ def main() -> None:
         if path.exists() or not arguments.page:
             real[name] = kept(path, lambda paths=paths, path=path: judge_real(paths, bundle, path.with_suffix(".png")))
             print(name, flush=True)
-    fixed = {WMH: models[WMH].threshold} if WMH in models else {}
-    fixed |= {marker: models.get(marker, bundle).thresholds[marker] for marker in arguments.keep}
-    figures = figures_of(found, fixed)
+    figures = figures_of(found, {WMH: models[WMH].threshold} if WMH in models else {})
     rows = real_rows(real, figures)
     print(json.dumps({"figures": figures, "real": rows}, indent=2))
     if arguments.dry:
         return
     write_scores(bundle, models, found, figures, rows)
-    (DOCS / "accuracy_burden.md").write_text(
-        as_markdown(bundle, models, list(found), figures, rows, arguments.keep), encoding="utf-8"
-    )
+    page = as_markdown(bundle, models, list(found), figures, rows)
+    (DOCS / "accuracy_burden.md").write_text(page, encoding="utf-8")
     reported = [patient for patient in found if not patient.choosing]
     shown = max(reported, key=lambda patient: sum(bool(told["lesions"]) for told in found[patient]["markers"].values()))
     limits = {marker: row["threshold"] for marker, row in figures.items() if marker != WMH}

@@ -302,7 +302,7 @@ def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventric
     anatomy = Anatomy(grid, (), np.zeros(grid.shape, np.uint8), shares)
     probability = np.where(inside | sulcus | edge, 0.9, 0).astype(np.float32)
     probability[sulcus & ~ball(44, 20, 10, 2)] = 0.3  # its rim must not come back with a lower threshold
-    dropped = not_enclosed(probability, anatomy, grid, 0.5)
+    dropped = not_enclosed(probability, anatomy, grid)
     assert not dropped[inside].any()
     assert dropped[sulcus].all()
     assert dropped[edge].all()
@@ -326,7 +326,7 @@ def test_a_dark_dot_is_a_bleed_though_a_thin_vein_touches_it_and_a_point_of_a_da
     seen = upright & (abs(z - 20) < 3)  # the network saw a dot in three slices
     end = lying & (x > 54)
     probability = np.where(dot | faint_dot | touched | seen, 0.9, np.where(end, 0.3, 0)).astype(np.float32)
-    dropped = dark_lines(probability, swi, grid, 0.5)
+    dropped = dark_lines(probability, swi, grid)
     assert not dropped[dot | faint_dot | touched].any()
     assert dropped[seen].all()
     assert dropped[end].all()  # below the threshold, and must not come back with a lower one
@@ -336,9 +336,9 @@ def test_a_bright_candidate_and_one_without_anything_around_are_part_of_no_dark_
     grid = Grid((9, 9, 3), np.eye(4))
     alone = np.zeros(grid.shape, np.float32)
     alone[4, 4, 1] = 0.5
-    assert not dark_lines((alone > 0).astype(np.float32), alone, grid, 0.5).any()
+    assert not dark_lines((alone > 0).astype(np.float32), alone, grid).any()
     bright = np.where(alone > 0, 2, 1).astype(np.float32)
-    assert not dark_lines((alone > 0).astype(np.float32), bright, grid, 0.5).any()
+    assert not dark_lines((alone > 0).astype(np.float32), bright, grid).any()
 
 
 # Scores

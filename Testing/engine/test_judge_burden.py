@@ -250,13 +250,12 @@ def test_the_page_says_that_the_patients_are_synthetic_and_what_was_not_reached(
         figures,
     )
     assert [(line["wmh"], line["lacune"], line["microbleed"]) for line in real] == [(0.09, None, None), (0.0, 3, None)]
-    page = as_markdown(
-        bundle, {"microbleed": Bundle(bundle.folder, bundle.card | {"id": "other"})}, known, figures, real, ["lacune"]
-    )
+    other = Bundle(bundle.folder, bundle.card | {"id": "other"})
+    page = as_markdown(bundle, {"microbleed": other}, known, figures, real)
     own = "White matter hyperintensities, Lacunes, Perivascular spaces by the decoders of burden-mounet 0.0.1."
     assert f"Microbleeds are found by other 0.0.1; {own}" in page
     assert "learned from other slices" not in page
-    assert "hyperintensities have that of the model that outlines them; lacunes keep that of their card." in page
+    assert "hyperintensities have that of the model that outlines them." in page
     assert "**These patients are synthetic**" in page
     assert "| Microbleeds: sensitivity at least 0.80 | 0.00 (0 of 6) | **no** |" in page
     assert "| wholehead (control) | 0.09 | - | - | yes |" in page

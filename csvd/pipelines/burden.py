@@ -35,6 +35,7 @@ from ..inference_volume import VolumePredictor
 from ..measure.regions import Regions, microbleed_regions, perivascular_regions
 from ..measure.scores import STAALS_PVS_ABOVE, ScoreInputs
 from ..measure.strive import LACUNE, MICROBLEED, PERIVASCULAR_SPACE
+from ..measure.touching import necks
 from ..measure.zscore import Reference, read_reference
 from ..midplane import find_midplane
 from ..networks.mounet import Routed
@@ -42,7 +43,7 @@ from ..preprocessing import BACKGROUNDS
 from ..result import Result, input_facts, run_facts
 from ..sequences import SEQUENCE_OF, SEQUENCES, TITLES
 from .laying import Laid, lay_sequences
-from .mimics import dark_lines, not_enclosed
+from .mimics import LEVEL, dark_lines, not_enclosed
 from .walk import Progress, checked_bundle, part, times_s
 from .wmh import PERIVENTRICULAR_MM, cortex_folds, network_slices, outlined, relative_slices, where_lesions_lie
 
@@ -295,14 +296,16 @@ def foci(image: Image, seen: dict[str, Seen], laid: Laid, limits: Mapping[str, f
     maps = {}
     for marker, (p, relative, grid) in seen.items():
         if marker == LACUNE:  # may lie in what the anatomy network calls ventricle: it takes cavities for that
-            p[not_enclosed(p, anatomy, grid, limits[marker])] = 0
+            p[not_enclosed(p, anatomy, grid)] = 0
         if marker == MICROBLEED:
-            p[dark_lines(p, relative, grid, limits[marker])] = 0
+            p[dark_lines(p, relative, grid)] = 0
         p = resample(p, grid, image.grid).clip(0, 1)
         if marker == PERIVASCULAR_SPACE:
             p *= anatomy.lesion_share(image.grid)
             p[anatomy.mask("lateral_ventricles", image.grid)] = 0
         p[~brain] = 0
+        if marker == LACUNE:
+            p[necks(marker, p >= LEVEL, image.affine)] = 0
         maps[marker] = p
     if LACUNE in maps and PERIVASCULAR_SPACE in maps:  # a space filled with fluid is one or the other
         tube = maps[PERIVASCULAR_SPACE] > maps[LACUNE]

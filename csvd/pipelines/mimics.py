@@ -1,7 +1,8 @@
 """What looks like a lacune or a microbleed to a network and is none, by what lies around a candidate.
 
 Candidates are judged on the grid of the networks, before a probability goes back to the scan's own voxels. What is
-dropped has no probability left, so that no lower threshold brings it back.
+dropped has no probability left. Candidates are taken at one ``LEVEL``, so that the same are dropped whatever threshold
+is asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from ..anatomy import Anatomy
 from ..image import Grid
-from ..measure.clusters import Clusters
+from ..measure.clusters import TOUCHING, Clusters
 from ..measure.reference import cutoff
 from ..measure.strive import axes_mm
 from .wmh import FAINT
@@ -27,10 +28,10 @@ SHELL_MM, ENCLOSED = 3.0, 0.5
 LONGEST_MM = cutoff("microbleed_size").value[1]
 REACH_MM, MOST = 12.0, 0.5
 DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
-NEIGHBOURS = np.ones((3, 3, 3))
+LEVEL = 0.5  # choice
 
 
-def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid, threshold: float) -> np.ndarray:
+def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.ndarray:
     """Candidates of lacunes around which less than ``ENCLOSED`` is tissue that bears lacunes: bool on ``grid``."""
     tissue = anatomy.share("lesion_bearing", grid) > 0.5
 
@@ -38,10 +39,10 @@ def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid, threshol
         away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
         return tissue[around][(away_mm > 0) & (away_mm <= SHELL_MM)].mean() < ENCLOSED
 
-    return dropped(probability, grid, threshold, SHELL_MM, in_fluid)
+    return dropped(probability, grid, SHELL_MM, in_fluid)
 
 
-def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: float) -> np.ndarray:
+def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid) -> np.ndarray:
     """Candidates of microbleeds that are part of a vein or of another dark line: bool on ``grid``.
 
     ``swi`` holds grey values on ``grid``, 0 outside the brain.
@@ -56,7 +57,7 @@ def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: 
         level, darkest = np.median(values[beside]), np.percentile(values[candidate], DARKEST)
         if darkest >= level:
             return False
-        labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, NEIGHBOURS)
+        labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, TOUCHING)
         joined = labels == labels[candidate][0]
         if candidate.sum() > MOST * joined.sum():
             return False
@@ -64,28 +65,27 @@ def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid, threshold: 
         _, longest_mm, _ = axes_mm(structure, np.diag([*grid.spacing_mm, 1]), in_plane=False, tube=False)
         return longest_mm[0] > LONGEST_MM
 
-    return dropped(probability, grid, threshold, REACH_MM, is_part_of_a_line)
+    return dropped(probability, grid, REACH_MM, is_part_of_a_line)
 
 
 def dropped(
-    probability: np.ndarray, grid: Grid, threshold: float, margin_mm: float,
-    is_mimic: Callable[[tuple[slice, ...], np.ndarray], bool],
-) -> np.ndarray:  # fmt: skip
+    probability: np.ndarray, grid: Grid, margin_mm: float, is_mimic: Callable[[tuple[slice, ...], np.ndarray], bool]
+) -> np.ndarray:
     """Candidates (26-connected) of which ``is_mimic`` holds: bool.
 
     It is asked with the box of a candidate and ``margin_mm`` around it, and with the candidate in that box. Candidates
-    from ``FAINT`` on without a core from ``threshold`` on are judged too, so that a lower threshold brings none back.
+    from ``FAINT`` on without a core from ``LEVEL`` on are judged too.
     """
     margin = np.ceil(margin_mm / np.array(grid.spacing_mm)).astype(int)
     found = np.zeros(probability.shape, bool)
-    for level in sorted({threshold, min(FAINT, threshold)}, reverse=True):
-        labels, _ = ndimage.label((probability >= level) & ~found, NEIGHBOURS)
+    for level in (LEVEL, FAINT):
+        labels, _ = ndimage.label((probability >= level) & ~found, TOUCHING)
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
             around = tuple(
                 slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin.tolist(), strict=True)
             )
             candidate = labels[around] == number
-            if level < threshold and (probability[around][candidate] >= threshold).any():
+            if level < LEVEL and (probability[around][candidate] >= LEVEL).any():
                 continue
             if is_mimic(around, candidate):
                 found[around] |= candidate
