@@ -47,7 +47,7 @@ FIELD_MM = 20.0
 CSF, FLUID_BRIGHT = 0.6, 1.6
 # Share of the inner head brighter than 1.6 times its surroundings: FLAIR at most .004, T2 .18.
 T2_BRIGHT_SHARE = 0.08
-# (mode - mean) / SD of brain: white matter is the bright and larger peak on T1 (.59 to .76), one peak on FLAIR
+# (mode - mean) / SD of brain: white matter is the bright and larger peak on T1 (.60 to .76), one peak on FLAIR
 # (-.21 to .04).
 T1_MODE_SKEW = 0.4
 # SD of brain over local level: .11 to .15 on FLAIR, lesions, cortex and partial volume included.
@@ -179,7 +179,8 @@ class Head:
         if not core.any():
             return cls(mask, grid, np.zeros(1), np.ones(1))
         inner = coarse[core]
-        level = max(float(np.median(inner)), np.finfo(np.float32).tiny)
+        level = np.median(inner)
+        level = max(float(np.median(inner[inner >= CSF * level])), np.finfo(np.float32).tiny)  # much may be dark fluid
         brain = core & (coarse > CSF * level) & (coarse < FLUID_BRIGHT * level)
         sigma = [FIELD_MM / mm for mm in grid.spacing_mm]
         weight = ndimage.gaussian_filter(brain.astype(np.float32), sigma)

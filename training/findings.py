@@ -19,7 +19,7 @@ from csvd.measure.clusters import Clusters
 from csvd.measure.lesions import MM3_PER_ML, lesion_table, size_class
 from csvd.measure.reference import cutoff
 from csvd.measure.slices import slice_axis
-from csvd.measure.strive import LACUNE, MICROBLEED, PERIVASCULAR_SPACE, find_candidates
+from csvd.measure.strive import LACUNE, MICROBLEED, PERIVASCULAR_SPACE, candidate_voxels, find_candidates
 from csvd.measure.touching import necks
 from csvd.measure.zones import periventricular
 from csvd.result import Result
@@ -80,20 +80,22 @@ def compare_focal(truth: np.ndarray, result: FocalResult, traces: np.ndarray | N
     marker, affine = result.marker, result.image.affine
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / MM3_PER_ML
     single = truth & ~necks(marker, truth, affine) if marker == LACUNE else truth
-    lesions, at = [], {}
+    all_drawn = find_candidates(marker, single, single.astype(np.float32), affine, regions=result.regions)
+    drawn = [pair for pair in zip(all_drawn, candidate_voxels(single, affine), strict=True) if pair[0].counts]
+    traced, at = traces.ravel(), {}
     for threshold in THRESHOLDS:
         found = result.remeasure(threshold=threshold)
-        drawn = find_candidates(marker, single, found.mask.astype(np.float32), affine, regions=result.regions)
-        drawn = [lesion for lesion in drawn if lesion.counts]
+        mask = found.mask
+        flat = mask.ravel()
         counting = [where for c, where in zip(found.candidates, found.voxels, strict=True) if c.counts]
         at[str(threshold)] = Found(
-            covered=[round(lesion.mean_probability, 3) for lesion in drawn],
-            false=sum(not traces.ravel()[where].any() for where in counting),
+            covered=[round(float(flat[where].mean()), 3) for _, where in drawn],
+            false=sum(not traced[where].any() for where in counting),
             count=len(counting),
-            ml=float(found.mask.sum() * voxel_ml),
-            dice=dice(found.mask, truth),
+            ml=float(mask.sum() * voxel_ml),
+            dice=dice(mask, truth),
         )
-        lesions = [Lesion(size_of(marker, lesion), lesion.region or "none", lesion.shortest_mm) for lesion in drawn]
+    lesions = [Lesion(size_of(marker, lesion), lesion.region or "none", lesion.shortest_mm) for lesion, _ in drawn]
     return Marked(lesions, float(truth.sum() * voxel_ml), at)
 
 

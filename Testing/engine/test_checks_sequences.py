@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from phantoms import CT, FLAIR, T1, T2, head
+from phantoms import CT, FLAIR, T1, T2, head, world
 from scipy import ndimage
 from tiny_models import SHARED
 
@@ -27,6 +27,13 @@ def like(image, voxels):
 def test_a_t1_and_a_gradient_echo_are_taken_without_a_doubt():
     assert check_t1(picture(T1)) == []
     assert check_swi(picture(GRE)) == []
+
+
+def test_the_t1_of_an_atrophic_brain_is_taken():
+    image = picture(T1 | {"cortex": 105, "fluid": 40})
+    x, y, z = world(image.voxels.shape, image.affine)
+    wide = ((x / 43) ** 2 + ((y - 4) / 53) ** 2 + ((z - 4) / 32) ** 2) < 1
+    assert check_t1(like(image, np.where(wide, 40, image.voxels))) == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from .wmh import FAINT
 
 # Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
 # its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
-SHELL_MM, ENCLOSED = 3.0, 0.5
+SHELL_MM, ENCLOSED = 3.0, 0.4
 # A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
 # than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
 # unless most of it is the candidate, as of a microbleed that a thin vein touches.
