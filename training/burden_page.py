@@ -113,9 +113,9 @@ def as_markdown(
         "",
         f"{len(patients)} patients, {sum(patient.well for patient in patients)} of them without any marker; "
         f"{len(patients) - len(reported)} chose the thresholds and the other {len(reported)} are reported. All figures "
-        "are through the whole pipeline: checks, anatomy, registration, network, STRIVE-2 sizes. A threshold is the "
-        "most sensitive one within the false candidates that were asked for (of perivascular spaces the best F1), of "
-        "equals the one with the best Dice; hyperintensities have that of the model that outlines them. "
+        "are through the whole pipeline: checks, anatomy, registration, network, STRIVE-2 sizes. A threshold has the "
+        "best F1 of those with no more false candidates than were asked for and the sensitivity that was, where any "
+        "has both; hyperintensities have that of the model that outlines them. "
         "A drawn lesion counts when the rules of the engine measure it as its marker on the scan's own voxels; "
         "it is found when a candidate that counts meets it; "
         "a candidate is false when it meets no voxel that holds some of the marker. Infarcts are not drawn. "

@@ -152,9 +152,10 @@ def asked_for(marker: str) -> Callable[[Lesion], bool]:
 def choose_threshold(marker: str, scans: Sequence[Marked]) -> float:
     """The threshold for a marker, from scans that are not reported on.
 
-    Of hyperintensities the one with the best mean Dice. Of the others the most sensitive one with no more false
-    candidates a scan than are asked for, or the one with the fewest where all have more; where no limit is asked for,
-    the best F1 over all lesions. Of equals the one with the best mean Dice, then the one nearest to .5.
+    Of hyperintensities the one with the best mean Dice. Of the others the best F1 among those with no more false
+    candidates a scan than are asked for and at least the asked sensitivity; where none has both, among those with no
+    more false ones, or at the fewest where all have more. Of equals the one with the best mean Dice, then the one
+    nearest to .5.
     """
 
     def worth(threshold: float) -> tuple:
@@ -164,10 +165,9 @@ def choose_threshold(marker: str, scans: Sequence[Marked]) -> float:
             return (outlined,)
         hits = sensitivity(scans, threshold, lambda lesion: True)
         false = sum(found.false for found in at)
-        if marker not in FALSE_LIMIT:
-            return 2 * hits["found"] / max(hits["found"] + false + hits["drawn"], 1), outlined
-        over = max(false / len(at) - FALSE_LIMIT[marker], 0)
-        return -over, hits["found"], -false, outlined
+        over = max(false / len(at) - FALSE_LIMIT.get(marker, np.inf), 0)
+        reached = (sensitivity(scans, threshold, asked_for(marker))["share"] or 0) >= SENSITIVITY[marker]
+        return -over, reached, 2 * hits["found"] / max(hits["found"] + false + hits["drawn"], 1), outlined
 
     return max(THRESHOLDS, key=lambda threshold: (*worth(threshold), -abs(threshold - 0.5)))
 

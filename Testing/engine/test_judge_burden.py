@@ -136,10 +136,20 @@ def marked(at, lesions=2, size="3 to 5 mm", width_mm=2.0):
     return Marked([Lesion(size, "lobar", width_mm)] * lesions, float(lesions), rows)
 
 
-def test_the_most_sensitive_threshold_within_the_false_candidates_is_chosen_nearest_to_a_half():
+def test_the_best_f1_within_the_false_candidates_that_are_asked_for_is_chosen_nearest_to_a_half():
     scans = [marked({0.3: (2, 5, 0), 0.6: (1, 2, 0), 0.95: (0, 0, 0)})] * 3
     assert choose_threshold("microbleed", scans) == 0.5  # two false ones a scan are allowed from .4 to .6
-    assert choose_threshold("lacune", scans) == 0.7  # one is
+    assert choose_threshold("lacune", scans) == 0.7  # one is, and then none is found
+    # F1: 8 / 16, 6 / 13.
+    assert choose_threshold("microbleed", [marked({0.5: (4, 2, 0), 0.95: (3, 0, 0)}, lesions=10)]) == 0.5
+    # 8 / 16, 8 / 14.
+    assert choose_threshold("microbleed", [marked({0.5: (4, 2, 0), 0.95: (4, 0, 0)}, lesions=10)]) == 0.6
+
+
+def test_what_finds_as_much_as_is_asked_for_is_chosen_before_a_better_f1():
+    scans = [marked({0.5: (4, 2, 0), 0.95: (3, 0, 0)}, lesions=5)]  # F1: 8 / 11, 6 / 8; 4 of 5 are asked for
+    assert choose_threshold("microbleed", scans) == 0.5
+    assert choose_threshold("lacune", scans) == 0.6  # of which two false ones are too many
 
 
 def test_where_all_thresholds_have_too_many_the_fewest_are_chosen():
@@ -150,11 +160,13 @@ def test_of_thresholds_that_find_alike_the_one_with_the_best_outlines_is_chosen(
     assert choose_threshold("lacune", [marked({0.5: (2, 0, 0.3), 0.9: (2, 0, 0.6), 0.95: (1, 0, 0.7)})]) == 0.6
 
 
-def test_perivascular_spaces_take_the_best_f1_and_hyperintensities_the_best_dice():
-    scans = [marked({0.3: (4, 8, 0.2), 0.7: (3, 1, 0.4), 0.95: (1, 0, 0.6)}, lesions=4)]
-    # F1: 8 / 16, 6 / 8, 2 / 5.
+def test_perivascular_spaces_have_the_asked_sensitivity_first_and_hyperintensities_the_best_dice():
+    # F1: 8 / 16, 6 / 8, 4 / 6, of which the first two find enough; no false ones are asked for.
+    scans = [marked({0.3: (4, 8, 0.2), 0.7: (3, 1, 0.4), 0.95: (2, 0, 0.6)}, lesions=4)]
     assert choose_threshold("perivascular_space", scans) == 0.5
-    assert choose_threshold("wmh", scans) == 0.8
+    scans = [marked({0.3: (4, 12, 0.2), 0.95: (2, 0, 0.6)}, lesions=4)]  # 8 / 20, 4 / 6
+    assert choose_threshold("perivascular_space", scans) == 0.3
+    assert choose_threshold("wmh", scans) == 0.5
 
 
 def test_the_asked_sensitivity_of_perivascular_spaces_is_of_wide_ones():
