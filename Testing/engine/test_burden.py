@@ -294,16 +294,18 @@ def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventric
     def ball(x, y, z, radius):
         return np.linalg.norm(np.indices(grid.shape) - np.reshape((x, y, z), (3, 1, 1, 1)), axis=0) < radius
 
-    inside, sulcus, edge = ball(12, 20, 10, 4), ball(44, 20, 10, 3), ball(30, 20, 10, 3)
+    inside, sulcus, edge = ball(12, 20, 10, 4), ball(44, 20, 10, 3), ball(30, 32, 10, 3)
+    cistern = ball(30, 10, 10, 3)  # with as much tissue around it as the edge, but no ventricle
     tissue = np.zeros(grid.shape, bool)
-    tissue[4:30] = True  # then comes a ventricle, then fluid
+    tissue[4:30] = True  # then comes a ventricle, or a cistern, then fluid
     shares = {group: np.full(grid.shape, 255, np.uint8) for group in GROUPS}
+    shares["lateral_ventricles"][:30] = shares["lateral_ventricles"][:, :20] = 0
     shares["lesion_bearing"] = np.where(tissue & ~inside, 255, 0).astype(np.uint8)  # the cavity itself is called fluid
     anatomy = Anatomy(grid, (), np.zeros(grid.shape, np.uint8), shares)
-    probability = np.where(inside | sulcus | edge, 0.9, 0).astype(np.float32)
+    probability = np.where(inside | sulcus | edge | cistern, 0.9, 0).astype(np.float32)
     probability[sulcus & ~ball(44, 20, 10, 2)] = 0.3  # its rim must not come back with a lower threshold
     dropped = not_enclosed(probability, anatomy, grid)
-    assert not dropped[inside].any()
+    assert not dropped[inside | cistern].any()
     assert dropped[sulcus].all()
     assert dropped[edge].all()
 

@@ -20,8 +20,9 @@ from ..measure.strive import axes_mm
 from .wmh import FAINT
 
 # Choices. A lacune is a cavity in white matter, deep grey or brain stem (STRIVE-2), whatever the anatomy network calls
-# its fluid: most of what lies around it must be such tissue, which leaves out sulci and the edges of ventricles.
-SHELL_MM, ENCLOSED = 3.0, 0.4
+# its fluid: within SHELL_MM so much around it must be such tissue, which leaves out sulci and the edges of ventricles.
+# It is less for one that is not at a WALL of a ventricle, as in the brain stem between cisterns.
+SHELL_MM, ENCLOSED, AWAY, WALL = 3.0, 0.5, 0.4, 0.25
 # A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
 # than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
 # unless most of it is the candidate, as of a microbleed that a thin vein touches.
@@ -32,12 +33,16 @@ LEVEL = 0.5  # choice
 
 
 def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.ndarray:
-    """Candidates of lacunes around which less than ``ENCLOSED`` is tissue that bears lacunes: bool on ``grid``."""
-    tissue = anatomy.share("lesion_bearing", grid) > 0.5
+    """Candidates of lacunes around which less than ``ENCLOSED`` is tissue that bears lacunes: bool on ``grid``.
+
+    Where less than ``WALL`` around them is ventricle, ``AWAY`` is enough.
+    """
+    tissue, ventricles = (anatomy.share(group, grid) > 0.5 for group in ("lesion_bearing", "lateral_ventricles"))
 
     def in_fluid(around: tuple[slice, ...], candidate: np.ndarray) -> bool:
         away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
-        return tissue[around][(away_mm > 0) & (away_mm <= SHELL_MM)].mean() < ENCLOSED
+        shell = (away_mm > 0) & (away_mm <= SHELL_MM)
+        return tissue[around][shell].mean() < (ENCLOSED if ventricles[around][shell].mean() >= WALL else AWAY)
 
     return dropped(probability, grid, SHELL_MM, in_fluid)
 
