@@ -50,6 +50,12 @@ def test_nothing_else_is_cut(mask):
     assert not necks("lacune", mask, AFFINE).any()
 
 
+def test_what_is_larger_than_a_group_of_lacunes_is_left_alone():
+    pair = body(16, radii=(15, 12, 12)) | body(38, radii=(9, 9, 9))
+    affine = np.diag([1.2, 1.2, 1.2, 1])  # 32 mL
+    assert not necks("lacune", pair, affine).any()
+
+
 def test_of_several_clusters_only_the_long_one_is_cut():
     pair = body(12, radii=(5, 5, 5)) | body(20.5)
     other = body(40, radii=(4, 4, 4))

@@ -11,14 +11,15 @@ from csvd.measure.clusters import TOUCHING
 from csvd.measure.strive import DEFINITIONS, find_candidates
 
 NECK_MM = 0.5  # choice: either part is at least so much wider (in radius) than what joins them
+GROUP = 10  # choice: what is larger than so many of the largest is no group of them, and would take minutes to peel
 
 
 def necks(marker: str, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Voxels (bool) without which the clusters of ``mask`` that are too long for ``marker`` fall into parts.
 
     A cluster is peeled layer by layer until it falls apart, into parts none of which is smaller than the marker can be;
-    what lies between them belongs to the nearest. Where it does not, or where it is not too long, nothing is cut. Parts
-    that are still too long are cut again.
+    what lies between them belongs to the nearest. Where it does not, or where it is not too long or larger than
+    ``GROUP`` of them, nothing is cut. Parts that are still too long are cut again.
     """
     least_mm, most_mm = DEFINITIONS[marker].size.value
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -28,7 +29,8 @@ def necks(marker: str, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
         waiting = [labels[box] == number]
         while waiting:
             whole = waiting.pop()
-            if find_candidates(marker, whole, whole, affine)[0].longest_mm <= most_mm:
+            (candidate,) = find_candidates(marker, whole, whole, affine)
+            if candidate.longest_mm <= most_mm or candidate.volume_mm3 > GROUP * np.pi / 6 * most_mm**3:
                 continue
             parts = peeled(whole, spacing_mm, least_mm / 2)
             for n in range(1, parts.max() + 1):
