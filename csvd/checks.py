@@ -47,7 +47,7 @@ FIELD_MM = 20.0
 CSF, FLUID_BRIGHT = 0.6, 1.6
 # Share of the inner head brighter than 1.6 times its surroundings: FLAIR at most .004, T2 .18.
 T2_BRIGHT_SHARE = 0.08
-# (mode - mean) / SD of brain: white matter is the bright and larger peak on T1 (.60 to .76), one peak on FLAIR
+# (mode - mean) / SD of brain: white matter is the bright and larger peak on T1 (.60 to .72), one peak on FLAIR
 # (-.21 to .04).
 T1_MODE_SKEW = 0.4
 # SD of brain over local level: .11 to .15 on FLAIR, lesions, cortex and partial volume included.

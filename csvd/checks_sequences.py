@@ -29,7 +29,7 @@ from .errors import InputError
 from .image import Image
 from .sequences import TITLES
 
-# (mode - mean) / SD of brain, see checks.py: .59 to .76 on T1, -.21 to .04 on FLAIR.
+# (mode - mean) / SD of brain, see checks.py: .60 to .72 on T1, -.21 to .04 on FLAIR.
 NO_T1_MODE_SKEW = 0.15
 # Of the voxels of a head, the share that equals its neighbour in the next slice: at most .09 on 24 scans, and
 # (n - 1) / (n + 1) in a minimum over a window of n slices that moves slice by slice.
