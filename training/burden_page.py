@@ -117,7 +117,8 @@ def as_markdown(
         "best F1 of those with no more false candidates than were asked for and the sensitivity that was, where any "
         "has both; hyperintensities have that of the model that outlines them. That rule replaced another (the most "
         "finds within the false candidates that were asked for) when figures of either half were known. "
-        "A drawn lesion counts when the rules of the engine measure it as its marker on the scan's own voxels; "
+        "A drawn lesion counts when the rules of the engine measure it as its marker on the scan's own voxels "
+        "(lacunes that touch are parted, drawn or found); "
         "it is found when a candidate that counts meets it; "
         "a candidate is false when it meets no voxel that holds some of the marker. Infarcts are not drawn. "
         "Made by `python -m training.judge_burden`.",

@@ -1,9 +1,9 @@
 """True markers against what was found of them, threshold by threshold: the figures of ``judge_burden``.
 
 A true lesion is a cluster of the drawn mask that has the sizes of its marker (STRIVE-2), measured by the engine's own
-rules; it is found when a candidate that counts meets it, and found by half as MO-UNet counts (at least 50 % covered).
-A candidate is false when it meets no voxel with a trace of the marker: what fills less than half of its voxels has no
-outline, but may be seen.
+rules, and lacunes that touch are parted as the engine parts them. It is found when a candidate that counts meets it,
+and found by half as MO-UNet counts (at least 50 % covered). A candidate is false when it meets no voxel with a trace of
+the marker: what fills less than half of its voxels has no outline, but may be seen.
 """
 
 from __future__ import annotations
