@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from csvd.measure.clusters import Clusters
+
 from .synthesis import UNKNOWN
 
 
@@ -22,6 +24,8 @@ class BlockSettings:
     high_mm: float = 140.0  # of a slab
     most_slices: int = 64
     on_marker: float = 0.6  # share of blocks around a voxel of a marker
+    # Number of the marker around whose lesions these are laid, small ones as often as large; None: any voxel of any.
+    aim: int | None = None
     remembered: int = 24  # scans in mind
     each: int = 32  # blocks taken until another scan is drawn
 
@@ -74,4 +78,11 @@ class Blocks:
         outside = seen == self.OUTSIDE
         targets[:, outside] = np.where(targets[:, outside] == 1, UNKNOWN, targets[:, outside])
         some = np.argwhere(~outside[::2, ::4, ::4]) * (2, 4, 4)  # of the brain: a place to start from
-        return Slab3D(seen, targets, np.argwhere((targets == 1).any(0)), some)
+        return Slab3D(seen, targets, self.marked(targets == 1), some)
+
+    def marked(self, markers: np.ndarray) -> np.ndarray:
+        """Voxels that blocks are laid around, of markers (M, S, R, A): (n, 3)."""
+        if self.settings.aim is None:
+            return np.argwhere(markers.any(0))
+        lesions = Clusters.of(markers[self.settings.aim])
+        return np.rint(lesions.centroids()).astype(int) if lesions.count else np.empty((0, 3), int)

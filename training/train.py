@@ -20,10 +20,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from scipy import ndimage
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from csvd.bundle import load_bundle
 from csvd.inference import reduced_precision
+from csvd.measure.clusters import TOUCHING
 from csvd.networks import build
 from csvd.preprocessing import SCALINGS, hounsfield_window
 
@@ -44,6 +46,8 @@ RARE = 10.0  # weight of a voxel of a marker in the cross-entropy: choice, for m
 WORKER_SEEDS = 7919  # apart: choice; any two seeds give streams of their own, unless they are the same
 AHEAD = 24  # batches that a worker draws ahead, as one scan makes many at once and then none for a while
 RARE_3D, SURE = 3.0, 10.0  # choices: the weights of foci_loss
+MIDDLING = 60  # voxels of .8 x .8 x 1 mm of a lacune of 4 mm: choice; a smaller lesion's count more, a larger's less
+UNEVEN = 8.0  # most that a voxel counts more or less for the size of its lesion: choice
 ON_MARKER = 2 / 3  # share of patches around a voxel of a marker; choice, nnU-Net takes 1/3
 
 
@@ -87,18 +91,20 @@ def ct_loss(logits: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor)
 
 
 def burden_loss(
-    logits: torch.Tensor, target: torch.Tensor, rare: float = RARE, sure: float = 1.0
+    logits: torch.Tensor, target: torch.Tensor, rare: float | torch.Tensor = RARE, sure: float = 1.0
 ) -> tuple[torch.Tensor, float]:
     """Mean over the markers of cross-entropy, and of Dice for those drawn in the batch: (B, M, ...) both.
 
     Dice of a marker that is nowhere in the batch would only ask for less of it: of few and small markers a network then
-    learns to find none. The second value is the mean synthetic Dice of the markers drawn, nan where none is.
+    learns to find none. The second value is the mean synthetic Dice of the markers drawn, nan where none is. A voxel of
+    a marker counts ``rare`` times, each its own where it is a tensor as ``target``.
     """
     losses, scores = [], []
-    for marker, truth in zip(logits.float().unbind(1), target.unbind(1), strict=True):
+    rare = torch.as_tensor(rare, dtype=torch.float32, device=logits.device).expand(target.shape)
+    for marker, truth, weight in zip(logits.float().unbind(1), target.unbind(1), rare.unbind(1), strict=True):
         known = (truth != UNKNOWN).float()
         truth = truth * known
-        entropy = F.binary_cross_entropy_with_logits(marker, truth, known, pos_weight=marker.new_tensor(rare))
+        entropy = F.binary_cross_entropy_with_logits(marker, truth, known, pos_weight=weight)
         losses.append(sure * entropy)
         if truth.any():
             all_of_it = tuple(range(truth.ndim))
@@ -113,6 +119,25 @@ def foci_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor,
     So cross-entropy counts ``SURE`` times, and a voxel of a marker less than in a slice.
     """
     return burden_loss(logits, target, rare=RARE_3D, sure=SURE)
+
+
+def evenly(target: torch.Tensor) -> torch.Tensor:
+    """Weight of every voxel of targets (B, M, S, R, A) by which each lesion counts alike, whatever its size.
+
+    Inversely to the size of its lesion, as Shirokikh et al. (MICCAI 2020) do; 1 where no lesion is.
+    """
+    weights = np.ones(target.shape, np.float32)
+    for each, marked in zip(weights.reshape(-1, *target.shape[2:]), target.flatten(0, 1).cpu().numpy(), strict=True):
+        labels, count = ndimage.label(marked == 1, TOUCHING)
+        by_size = MIDDLING / np.bincount(labels.ravel(), minlength=count + 1)
+        by_size[0] = 1
+        each[:] = by_size.clip(1 / UNEVEN, UNEVEN)[labels]
+    return torch.from_numpy(weights).to(target.device)
+
+
+def even_foci_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """``foci_loss`` in which small lesions count as much as large ones."""
+    return burden_loss(logits, target, rare=RARE_3D * evenly(target), sure=SURE)
 
 
 def lesions_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -133,6 +158,7 @@ TASKS = {
     "burden": (BurdenGenerator.slice_of, burden_loss),
     "restore": (BurdenGenerator.torn_slice, restore_loss),
     "foci": (VolumeGenerator.block, foci_loss),
+    "even_foci": (VolumeGenerator.block, even_foci_loss),
     "lesions": (VolumeGenerator.block, lesions_loss),
     "leukoaraiosis_3d": (CTVolumeGenerator.block, lesions_loss),
 }
@@ -142,6 +168,7 @@ GENERATORS = {
     "burden": (BurdenGenerator, BurdenSettings),
     "restore": (BurdenGenerator, BurdenSettings),
     "foci": (VolumeGenerator, VolumeSettings),
+    "even_foci": (VolumeGenerator, VolumeSettings),
     "lesions": (VolumeGenerator, VolumeSettings),
     "leukoaraiosis_3d": (CTVolumeGenerator, CTVolumeSettings),
 }

@@ -23,6 +23,7 @@ from torch import nn
 
 from csvd.image import Image
 from csvd.networks import build
+from csvd.pipelines import mimics
 
 MARKERS = ("wmh", "microbleed", "lacune", "perivascular_space")
 NETWORK = {"architecture": "MOUNet", "in_channels": 1, "markers": 4, "channels": [2, 2, 2, 2]}
@@ -116,6 +117,11 @@ FLAIR = {"wmh": (PERIVENTRICULAR, DEEP)}
 T1 = {"perivascular_space": (TUBE,)}
 T1_WITH_LACUNE = {"lacune": (LACUNE,)}  # its own rim is as bright as a tube, so that it has a scan for itself
 SWI = {"microbleed": (LOBAR_BLEED, DEEP_BLEED)}
+
+
+def let_bright_lacunes_count(monkeypatch):
+    """A lacune of these scans is bright, as their networks ask for, where that of a T1 is dark."""
+    monkeypatch.setattr(mimics, "LIKE_FLUID", -np.inf)
 
 
 def scan(lesions, spacing_mm=(1.5, 1.5, 3.0), axes=(0, 1, 2), signs=(1, 1, 1), move=None, name="", level=1000.0):

@@ -19,6 +19,7 @@ from burden_models import (
     T1_WITH_LACUNE,
     TUBE,
     bright_network,
+    let_bright_lacunes_count,
     scan,
     write_burden_models,
     write_foci_model,
@@ -37,7 +38,7 @@ from csvd.networks import build
 from csvd.networks.mounet import MOUNet, Routed
 from csvd.pipelines.burden import marker_models, measure_burden
 from csvd.pipelines.laying import LEAST_SHARPNESS, sharpness
-from csvd.pipelines.mimics import dark_lines, not_enclosed
+from csvd.pipelines.mimics import LIKE_FLUID, dark_lines, not_enclosed, unlike_fluid
 from csvd.pipelines.wmh import segment_wmh
 from csvd.registration import Quality
 from csvd.sequences import SEQUENCE_OF, SEQUENCES
@@ -158,6 +159,7 @@ def test_a_lacune_is_found_and_nothing_else(taken_for_ventricle, tmp_path, monke
         lacune = (np.linalg.norm(points - LACUNE.centre, axis=-1) < 8) & (group == "lateral_ventricles")
         return mask(anatomy, group, grid) | lacune
 
+    let_bright_lacunes_count(monkeypatch)
     if taken_for_ventricle:
         monkeypatch.setattr(Anatomy, "mask", with_the_lacune)
     network = bright_network({**LIMITS, "perivascular_space": 10.0})
@@ -194,6 +196,7 @@ def test_two_models_may_share_a_sequence(whole, given, tmp_path, monkeypatch):
     bundle = load_bundle("burden-mounet")
     write_foci_model(tmp_path / "lacunes-3d", LIMITS["lacune"], "lacune")
     naming = Bundle(bundle.folder, bundle.card | {"marker_models": {"lacune": "lacunes-3d"}})
+    let_bright_lacunes_count(monkeypatch)
     result = measure_burden(t1=scan(T1_WITH_LACUNE), model=naming, device="cpu")
     assert result.settings["threshold"] == {"lacune": 0.6, "perivascular_space": 0.5}
     (lacune,) = result.focal["lacune"].candidates
@@ -308,6 +311,34 @@ def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventric
     assert not dropped[inside | cistern].any()
     assert dropped[sulcus].all()
     assert dropped[edge].all()
+
+
+def test_a_lacune_is_about_as_dark_as_fluid_wherever_its_edge_is_grey():
+    grid = Grid((40, 40, 20), np.eye(4))
+
+    def ball(x, y, radius):
+        return np.linalg.norm(np.indices(grid.shape) - np.reshape((x, y, 10), (3, 1, 1, 1)), axis=0) < radius
+
+    ventricle, lacune, lesion = ball(20, 32, 6), ball(8, 10, 4), ball(30, 10, 4)
+    t1 = np.ones(grid.shape, np.float32)
+    for shown, value in ((ventricle, 0.2), (lacune, 0.6), (ball(8, 10, 3), 0.2), (lesion, 0.6)):
+        t1[shown] = value
+    t1[:, 38:] = 0  # outside the brain
+    shares = {group: np.full(grid.shape, 255, np.uint8) for group in GROUPS}
+    shares["lateral_ventricles"][~ventricle] = shares["lesion_bearing"][ventricle] = 0
+    probability = np.where(lacune | lesion, 0.9, 0).astype(np.float32)
+
+    def dropped(t1=t1, **changed):
+        anatomy = Anatomy(grid, (), np.zeros(grid.shape, np.uint8), shares | changed)
+        return unlike_fluid(probability, t1, anatomy, grid)
+
+    assert np.array_equal(dropped(), lesion)
+    for value, grey in ((LIKE_FLUID + 0.02, False), (LIKE_FLUID - 0.02, True)):
+        assert dropped(np.where(lesion, 1 - 0.8 * value, t1))[lesion].all() == grey
+    nothing = np.zeros(grid.shape, np.uint8)
+    assert not dropped(lateral_ventricles=nothing).any()  # no fluid in view
+    assert not dropped(lesion_bearing=nothing).any()  # no tissue beside
+    assert not dropped(np.where(ventricle, 1.2, t1)).any()  # fluid is not dark here
 
 
 def test_a_dark_dot_is_a_bleed_though_a_thin_vein_touches_it_and_a_point_of_a_dark_line_is_a_vein():

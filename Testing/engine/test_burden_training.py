@@ -287,6 +287,27 @@ def test_a_marker_that_is_nowhere_in_a_batch_asks_for_no_dice():
     assert train.burden_loss(logits, target)[1] == 1
 
 
+def test_a_small_lesion_counts_as_much_as_a_large_one_up_to_a_limit():
+    target = torch.zeros(2, 1, 12, 12, 12)
+    target[0, 0, :2, :3, :5], target[0, 0, 6:8, 6:11, 6:12], target[0, 0, 0, 0, 11] = 1, 1, 1  # of 30, 60 and 1 voxels
+    target[1, 0, :10, :10, :10], target[1, 0, 11] = 1, UNKNOWN
+    weights = train.evenly(target)
+    assert weights[0, 0, 0, 0, 0] == 2
+    assert weights[0, 0, 6, 6, 6] == 1
+    assert weights[0, 0, 0, 0, 11] == train.UNEVEN
+    assert weights[1, 0, 0, 0, 0] == 1 / train.UNEVEN
+    assert (weights[target != 1] == 1).all()
+    missed = torch.full_like(target, -20.0)
+    small, large = missed.clone(), missed.clone()
+    small[0, 0, :2, :3, :5], large[0, 0, 6:8, 6:11, 6:12] = 20, 20
+    even, plain = (
+        [float(loss(logits, target)[0]) for logits in (small, large)]
+        for loss in (train.even_foci_loss, train.foci_loss)
+    )
+    assert even[0] == pytest.approx(even[1], rel=0.01)  # the same is lost, but for Dice
+    assert plain[0] > plain[1] + 1
+
+
 def test_patches_lie_within_the_slice_and_many_hold_a_marker():
     images = torch.arange(40.0 * 50).reshape(1, 1, 40, 50).expand(300, -1, -1, -1)
     targets = torch.zeros(300, 2, 40, 50)
@@ -321,6 +342,14 @@ def test_blocks_hold_markers_as_often_as_asked_and_each_scan_gives_many(head):
     assert marked.float().mean() > 0.9
     dark = [float(p[t == 1].mean() < p[(t == 0) & (p > 0)].median()) for p, t in zip(pictures, targets, strict=True)]
     assert np.mean([d for d, m in zip(dark, marked, strict=True) if m]) > 0.9  # picture and target were cut alike
+
+
+def test_blocks_are_laid_around_lesions_of_one_marker_whatever_their_size(head):
+    markers = np.zeros((2, 8, 20, 20), bool)
+    markers[0, 1:6, 2:9, 2:9] = markers[0, 3, 15, 15] = markers[1, 7] = True
+    assert len(volumes(head).marked(markers)) == 5 * 7 * 7 + 1 + 20 * 20
+    assert volumes(head, aim=0).marked(markers).tolist() == [[3, 5, 5], [3, 15, 15]]
+    assert volumes(head, aim=0).marked(0 & markers).shape == (0, 3)
 
 
 def test_a_marker_that_does_not_count_by_its_sizes_is_neither_marker_nor_background(head):

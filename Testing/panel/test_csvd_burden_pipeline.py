@@ -12,6 +12,7 @@ from burden_models import (
     SWI,
     T1_WITH_LACUNE,
     bright_network,
+    let_bright_lacunes_count,
     scan,
     write_burden_models,
 )
@@ -31,6 +32,7 @@ pytestmark = requires_monai
 def panel(load_panel, tmp_path, monkeypatch):
     network = bright_network({**LIMITS, "perivascular_space": 10.0})  # or a lacune would be one of those too
     monkeypatch.setenv("CSVD_MODELS", str(write_burden_models(tmp_path, [network])))
+    let_bright_lacunes_count(monkeypatch)
     return load_panel(ROOT / "CSVDBurden" / "CSVDBurden.py").panel
 
 

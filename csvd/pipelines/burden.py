@@ -43,7 +43,7 @@ from ..preprocessing import BACKGROUNDS
 from ..result import Result, input_facts, run_facts
 from ..sequences import SEQUENCE_OF, SEQUENCES, TITLES
 from .laying import Laid, lay_sequences
-from .mimics import LEVEL, dark_lines, not_enclosed
+from .mimics import LEVEL, dark_lines, not_enclosed, unlike_fluid
 from .walk import Progress, checked_bundle, part, times_s
 from .wmh import PERIVENTRICULAR_MM, cortex_folds, network_slices, outlined, relative_slices, where_lesions_lie
 
@@ -296,7 +296,7 @@ def foci(image: Image, seen: dict[str, Seen], laid: Laid, limits: Mapping[str, f
     maps = {}
     for marker, (p, relative, grid) in seen.items():
         if marker == LACUNE:  # may lie in what the anatomy network calls ventricle: it takes cavities for that
-            p[not_enclosed(p, anatomy, grid)] = 0
+            p[not_enclosed(p, anatomy, grid) | unlike_fluid(p, relative, anatomy, grid)] = 0
         if marker == MICROBLEED:
             p[dark_lines(p, relative, grid)] = 0
         p = resample(p, grid, image.grid).clip(0, 1)

@@ -23,12 +23,17 @@ from .wmh import FAINT
 # its fluid: within SHELL_MM so much around it must be such tissue, which leaves out sulci and the edges of ventricles.
 # It is less for one that is not at a WALL of a ventricle, as in the brain stem between cisterns.
 SHELL_MM, ENCLOSED, AWAY, WALL = 3.0, 0.5, 0.4, 0.25
+# And it looks like fluid (STRIVE-2): its darkest voxels lie at least LIKE_FLUID of the way from the tissue within
+# BESIDE_MM to the fluid of the ventricles, which leaves out grey lesions, as of multiple sclerosis. Choice: of what is
+# drawn, on the synthetic patients that choose the thresholds, all lie beyond it.
+LIKE_FLUID, BESIDE_MM = 0.65, 4.0
 # A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
 # than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
 # unless most of it is the candidate, as of a microbleed that a thin vein touches.
 LONGEST_MM = cutoff("microbleed_size").value[1]
 REACH_MM, MOST = 12.0, 0.5
 DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
+DARKEST_OF_LACUNE = 10  # of few voxels most are its edge
 LEVEL = 0.5  # choice: of .3, .5 and .7 none found more microbleeds, or fewer false ones, where thresholds are chosen
 
 
@@ -45,6 +50,29 @@ def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.nd
         return tissue[around][shell].mean() < (ENCLOSED if ventricles[around][shell].mean() >= WALL else AWAY)
 
     return dropped(probability, grid, SHELL_MM, in_fluid)
+
+
+def unlike_fluid(probability: np.ndarray, t1: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.ndarray:
+    """Candidates of lacunes that are not about as dark as the fluid of the ventricles: bool on ``grid``.
+
+    ``t1`` holds grey values on ``grid``, 0 outside the brain. None where no ventricle, or none darker than the tissue
+    beside a candidate, is in view.
+    """
+    tissue, ventricles = (anatomy.share(group, grid) > 0.5 for group in ("lesion_bearing", "lateral_ventricles"))
+    fluid = t1[ndimage.binary_erosion(ventricles) & (t1 > 0)]
+    if not fluid.size:
+        return np.zeros(probability.shape, bool)
+    level = np.median(fluid)
+
+    def is_grey(around: tuple[slice, ...], candidate: np.ndarray) -> bool:
+        away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
+        beside = t1[around][(away_mm > 1) & (away_mm <= BESIDE_MM) & tissue[around]]
+        if not beside.size or np.median(beside) <= level:
+            return False
+        darkest = np.percentile(t1[around][candidate], DARKEST_OF_LACUNE)
+        return np.median(beside) - darkest < LIKE_FLUID * (np.median(beside) - level)
+
+    return dropped(probability, grid, BESIDE_MM, is_grey)
 
 
 def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid) -> np.ndarray:
