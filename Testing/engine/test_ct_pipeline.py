@@ -33,7 +33,7 @@ from csvd.image import Image, read_image
 from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.agreement import dice
 from csvd.networks import build
-from csvd.pipelines.ct import over_or_under, pale, rims, segment_leukoaraiosis
+from csvd.pipelines.ct import AMONG_TISSUE, over_or_under, pale, rims, segment_leukoaraiosis, superficial
 
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
 
@@ -252,6 +252,21 @@ def test_a_lesion_is_5_hu_darker_than_white_matter_on_average():
     dropped[pale(lesions, white & ~lesions, darker)] = True
     assert np.array_equal(dropped, inside(NEAR, ct))
     assert not pale(lesions, np.zeros_like(white), darker)[0].size  # no white matter to compare with
+
+
+def test_a_lesion_lies_among_white_matter_and_not_among_cortex_and_sulci():
+    ct = Image(np.zeros((40, 40, 12), np.int16), np.diag([0.9, 0.9, 5.0, 1.0]))
+    mask, tissue = np.zeros(ct.voxels.shape, bool), np.zeros(ct.voxels.shape, bool)
+    mask[8:12, 8:12, 4:6] = mask[28:32, 8:12, 4:6] = mask[37:, 30:, 11] = True
+    mask[18:20, 28:32, 4] = True
+    tissue[:24] = True
+    tissue[mask] = False  # whatever the anatomy network calls the lesion itself
+    among = mask & (np.indices(mask.shape)[0] < 24)
+    assert np.array_equal(superficial(mask, tissue, ct), mask & ~among)
+    for share, dropped in ((AMONG_TISSUE - 0.05, True), (AMONG_TISSUE + 0.05, False)):
+        some = np.random.default_rng(0).random(mask.shape) < share
+        assert superficial(mask & among, some, ct)[8, 8, 4] == dropped
+    assert not superficial(np.ones_like(mask), tissue, ct).any()  # nothing around it
 
 
 def test_no_lesion_is_as_bright_as_white_matter_whatever_the_networks_say(folder, monkeypatch):

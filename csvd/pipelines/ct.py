@@ -8,9 +8,9 @@ lateral ventricles, measure, grade.
 Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); of
 its z-score only the level is the scan's own; the brain comes from our anatomy network inside the skull; leukoaraiosis
 must lie where white matter, deep grey or brain stem is near, or where ventricles are not as dark as fluid, never in
-bone or what looks like an infarct, and be clearly darker than the scan's own white matter; the network saw synthetic
-CTs only; its slices are mirrored left to right alone, since it never saw a head back to front, where nnU-Net mirrors
-along both axes. Every array of the Result lies on the CT's own voxels, slanted or not.
+bone or what looks like an infarct, with mostly such tissue around it, and be clearly darker than the scan's own white
+matter; the network saw synthetic CTs only; its slices are mirrored left to right alone, since it never saw a head back
+to front, where nnU-Net mirrors along both axes. Every array of the Result lies on the CT's own voxels, slanted or not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..head_ct import AIR_HU, BONE_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
 from ..infarct import infarct_core, infarct_doubts
 from ..marker import LEUKOARAIOSIS
-from ..measure.clusters import Clusters
+from ..measure.clusters import TOUCHING, Clusters
 from ..measure.zones import ventricle_distance
 from ..midplane import find_midplane
 from ..preprocessing import WINDOW_HU, hounsfield_window
@@ -43,6 +43,9 @@ FLUID_PERCENTILE, FLUID_SHARE, SMOOTH_MM = 20, 0.1, 1.0
 # 2024, s12880-024-01340-2), two SD above which are 5 below the 31.8 of white matter in the elderly CT template. The
 # internal capsule is less dark, but looks so between grey nuclei. White matter is where a lesion is unlikely: choice.
 DARKER_HU, NOT_LESION = 5.0, 0.1
+# It lies in white matter, deep grey or brain stem, or at a ventricle: at least AMONG_TISSUE of what is within SHELL_MM
+# around it is such, which leaves out where cortex and sulci, as of the temporal lobe, share its voxels.
+SHELL_MM, AMONG_TISSUE = 3.0, 0.6
 PERIVENTRICULAR_MM = 10.0  # as on FLAIR: Kim et al., AJNR 2024
 RIM_MM = 4.5  # caps and bands are no leukoaraiosis on CT, a lesion begins at 5 mm (ARWMC: Wahlund et al., Stroke 2001),
 # of which half a millimetre is left to the outline of the ventricles: choice
@@ -109,6 +112,8 @@ def segment_leukoaraiosis(
     white = anatomy.labelled("white_matter", ct.grid) & intracranial & (probability < NOT_LESION)
     probability[pale(probability >= bundle.threshold, white, ct)] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
+    tissue = (anatomy.share("lesion_bearing", ct.grid) > 0.5) | ventricles
+    probability[superficial(probability >= bundle.threshold, tissue, ct)] = 0
     if ct.spacing_mm[ct.grid.slice_axis] > THICK_MM:
         probability[over_or_under(ventricles, ct.grid)] = 0
     probability[rims(probability >= bundle.threshold, ventricles, ct)] = 0
@@ -155,6 +160,20 @@ def pale(mask: np.ndarray, white: np.ndarray, ct: Image) -> tuple[np.ndarray, ..
     clusters, hu = Clusters.of(mask), ct.voxels.clip(*WINDOW_HU)
     level = np.median(hu[white]) if white.any() else np.inf
     return clusters.voxels_of(clusters.mean(hu[clusters.index]) > level - DARKER_HU)
+
+
+def superficial(mask: np.ndarray, tissue: np.ndarray, ct: Image) -> np.ndarray:
+    """Lesions (26-connected) of ``mask`` around which less than ``AMONG_TISSUE`` is ``tissue`` (bool): bool."""
+    found = np.zeros(mask.shape, bool)
+    margin = np.ceil(SHELL_MM / np.array(ct.spacing_mm)).astype(int).tolist()
+    labels, _ = ndimage.label(mask, TOUCHING)
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        around = tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin, strict=True))
+        lesion = labels[around] == number
+        away_mm = ndimage.distance_transform_edt(~lesion, sampling=ct.spacing_mm)
+        shell = (away_mm > 0) & (away_mm <= SHELL_MM) & ~mask[around]
+        found[around] |= lesion & (tissue[around][shell].mean() < AMONG_TISSUE if shell.any() else False)
+    return found
 
 
 def over_or_under(ventricles: np.ndarray, grid: Grid) -> np.ndarray:
