@@ -269,6 +269,16 @@ def test_a_lesion_lies_among_white_matter_and_not_among_cortex_and_sulci():
     assert not superficial(np.ones_like(mask), tissue, ct).any()  # nothing around it
 
 
+def test_a_small_lesion_as_dark_as_fluid_is_a_horn_or_a_sulcus_and_no_leukoaraiosis(monkeypatch):
+    small = Ellipsoid(FAR.centre, (5, 5, 8))  # .8 mL
+    for level, found in ((19, True), (16, False)):
+        ct = head_ct(lesions=(small,), levels={"lesion": level})
+        assert segmented(ct).mask[inside(small, ct)].any() == found
+    assert segmented(head_ct(levels={"lesion": 16})).mask[inside(FAR, ct)].mean() > 0.9  # a large one may be as dark
+    monkeypatch.setattr("csvd.pipelines.ct.SMALL_ML", 0.0)
+    assert segmented(ct).mask[inside(small, ct)].mean() > 0.5
+
+
 def test_no_lesion_is_as_bright_as_white_matter_whatever_the_networks_say(folder, monkeypatch):
     keen = threshold_network("UNet", slope=60.0, limit=0.05)  # .5 HU below 30
     keen.encoder[0][0].weight.data *= -1
