@@ -24,9 +24,9 @@ from .wmh import FAINT
 # It is less for one that is not at a WALL of a ventricle, as in the brain stem between cisterns.
 SHELL_MM, ENCLOSED, AWAY, WALL = 3.0, 0.5, 0.4, 0.25
 # And it looks like fluid (STRIVE-2): its darkest voxels lie at least LIKE_FLUID of the way from the tissue within
-# BESIDE_MM to the fluid of the ventricles, which leaves out grey lesions, as of multiple sclerosis. Choice: all that were
-# drawn and found in the synthetic patients that choose the thresholds lie beyond it, and most that were found in three
-# real patients with multiple sclerosis do not.
+# BESIDE_MM to the fluid of the ventricles, which leaves out grey lesions, as of multiple sclerosis. Choice: all that
+# were drawn and found in the synthetic patients that choose the thresholds lie beyond it, and most that were found in
+# three real patients with multiple sclerosis do not.
 LIKE_FLUID, BESIDE_MM = 0.65, 4.0
 # A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
 # than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
@@ -56,8 +56,8 @@ def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.nd
 def unlike_fluid(probability: np.ndarray, t1: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.ndarray:
     """Candidates of lacunes that are not about as dark as the fluid of the ventricles: bool on ``grid``.
 
-    ``t1`` holds grey values on ``grid``, 0 outside the brain. None are where no ventricle, or none darker than the tissue
-    beside a candidate, is in view.
+    ``t1`` holds grey values on ``grid``, 0 outside the brain. Nothing is dropped where no ventricle is in view, or none
+    that is darker than the tissue beside the candidate.
     """
     tissue, ventricles = (anatomy.share(group, grid) > 0.5 for group in ("lesion_bearing", "lateral_ventricles"))
     fluid = t1[ndimage.binary_erosion(ventricles) & (t1 > 0)]
