@@ -28,7 +28,7 @@ from scipy.spatial.transform import Rotation
 from test_registration import picture
 from tiny_models import SHARED, only_models_of, requires_models, requires_monai, threshold_network, write_bundle
 
-from csvd.anatomy import GROUPS, Anatomy
+from csvd.anatomy import Anatomy
 from csvd.bundle import Bundle, load_bundle
 from csvd.cli import main
 from csvd.errors import Cancelled, InputError, ModelError
@@ -301,13 +301,11 @@ def test_a_cavity_counts_in_white_matter_and_not_in_a_sulcus_or_beside_a_ventric
     cistern = ball(30, 10, 10, 3)  # with as much tissue around it as the edge, but no ventricle
     tissue = np.zeros(grid.shape, bool)
     tissue[4:30] = True  # then comes a ventricle, or a cistern, then fluid
-    shares = {group: np.full(grid.shape, 255, np.uint8) for group in GROUPS}
-    shares["lateral_ventricles"][:30] = shares["lateral_ventricles"][:, :20] = 0
-    shares["lesion_bearing"] = np.where(tissue & ~inside, 255, 0).astype(np.uint8)  # the cavity itself is called fluid
-    anatomy = Anatomy(grid, (), np.zeros(grid.shape, np.uint8), shares)
+    ventricles = np.zeros(grid.shape, bool)
+    ventricles[30:, 20:] = True
     probability = np.where(inside | sulcus | edge | cistern, 0.9, 0).astype(np.float32)
     probability[sulcus & ~ball(44, 20, 10, 2)] = 0.3  # its rim must not come back with a lower threshold
-    dropped = not_enclosed(probability, anatomy, grid)
+    dropped = not_enclosed(probability, tissue & ~inside, ventricles, grid)  # the cavity itself is called fluid
     assert not dropped[inside | cistern].any()
     assert dropped[sulcus].all()
     assert dropped[edge].all()
@@ -324,20 +322,17 @@ def test_a_lacune_is_about_as_dark_as_fluid_wherever_its_edge_is_grey():
     for shown, value in ((ventricle, 0.2), (lacune, 0.6), (ball(8, 10, 3), 0.2), (lesion, 0.6)):
         t1[shown] = value
     t1[:, 38:] = 0  # outside the brain
-    shares = {group: np.full(grid.shape, 255, np.uint8) for group in GROUPS}
-    shares["lateral_ventricles"][~ventricle] = shares["lesion_bearing"][ventricle] = 0
+    nothing = np.zeros(grid.shape, bool)
     probability = np.where(lacune | lesion, 0.9, 0).astype(np.float32)
 
-    def dropped(t1=t1, **changed):
-        anatomy = Anatomy(grid, (), np.zeros(grid.shape, np.uint8), shares | changed)
-        return unlike_fluid(probability, t1, anatomy, grid)
+    def dropped(t1=t1, tissue=~ventricle, ventricles=ventricle):
+        return unlike_fluid(probability, t1, tissue, ventricles, grid)
 
     assert np.array_equal(dropped(), lesion)
     for value, grey in ((LIKE_FLUID + 0.02, False), (LIKE_FLUID - 0.02, True)):
         assert dropped(np.where(lesion, 1 - 0.8 * value, t1))[lesion].all() == grey
-    nothing = np.zeros(grid.shape, np.uint8)
-    assert not dropped(lateral_ventricles=nothing).any()  # no fluid in view
-    assert not dropped(lesion_bearing=nothing).any()  # no tissue beside
+    assert not dropped(ventricles=nothing).any()  # no fluid in view
+    assert not dropped(tissue=nothing).any()  # no tissue beside
     assert not dropped(np.where(ventricle, 1.2, t1)).any()  # fluid is not dark here
 
 

@@ -4,7 +4,7 @@ A cluster is what the MICCAI WMH challenge counts as one lesion: voxels that sha
 Only the voxels of the mask are ever visited, so the cost follows the lesion load and not the field of view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,17 @@ from csvd.measure.slices import bounding_box
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 HULL_PAYS_FROM = 8
 """Rows in a plane from which a convex hull is quicker than all pairs of corners (timed, not critical)."""
+
+
+def with_margin(
+    mask: np.ndarray, spacing_mm: Sequence[float], margin_mm: float
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """The box of each cluster of ``mask`` with ``margin_mm`` around it, and the cluster in that box (bool)."""
+    margin = np.ceil(margin_mm / np.array(spacing_mm)).astype(int).tolist()
+    labels, _ = ndimage.label(mask, TOUCHING)
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        around = tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin, strict=True))
+        yield around, labels[around] == number
 
 
 @dataclass(frozen=True)

@@ -296,7 +296,8 @@ def foci(image: Image, seen: dict[str, Seen], laid: Laid, limits: Mapping[str, f
     maps = {}
     for marker, (p, relative, grid) in seen.items():
         if marker == LACUNE:  # may lie in what the anatomy network calls ventricle: it takes cavities for that
-            p[not_enclosed(p, anatomy, grid) | unlike_fluid(p, relative, anatomy, grid)] = 0
+            tissue, ventricles = (anatomy.share(g, grid) > 0.5 for g in ("lesion_bearing", "lateral_ventricles"))
+            p[not_enclosed(p, tissue, ventricles, grid) | unlike_fluid(p, relative, tissue, ventricles, grid)] = 0
         if marker == MICROBLEED:
             p[dark_lines(p, relative, grid)] = 0
         p = resample(p, grid, image.grid).clip(0, 1)

@@ -28,7 +28,7 @@ from ..head_ct import AIR_HU, BONE_HU, HeadCT, find_head
 from ..image import Grid, Image, axial_grid, resample
 from ..infarct import infarct_core, infarct_doubts
 from ..marker import LEUKOARAIOSIS
-from ..measure.clusters import TOUCHING, Clusters
+from ..measure.clusters import Clusters, with_margin
 from ..measure.zones import ventricle_distance
 from ..midplane import find_midplane
 from ..preprocessing import WINDOW_HU, hounsfield_window
@@ -113,13 +113,14 @@ def segment_leukoaraiosis(
     near = np.maximum(anatomy.lesion_share(grid), anatomy.share("lateral_ventricles", grid))
     probability = on_scan(probability * near, grid, head, ct)
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
-    probability[(resample(fluid(head, anatomy), head.image.grid, ct.grid) > 0.5) | ~intracranial] = 0
+    smooth = smoothed(head)
+    probability[(resample(fluid(smooth, anatomy), smooth.grid, ct.grid) > 0.5) | ~intracranial] = 0
     white = anatomy.labelled("white_matter", ct.grid) & intracranial & (probability < NOT_LESION)
     probability[pale(probability >= bundle.threshold, white, ct)] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
-    tissue = (anatomy.share("lesion_bearing", ct.grid) > 0.5) | ventricles
-    probability[superficial(probability >= bundle.threshold, tissue, ct)] = 0
-    probability[with_fluid(probability >= bundle.threshold, head, anatomy, ct)] = 0
+    bearing = (anatomy.share("lesion_bearing", ct.grid) > 0.5) | ventricles
+    probability[superficial(probability >= bundle.threshold, bearing, ct)] = 0
+    probability[with_fluid(probability >= bundle.threshold, smooth, anatomy, ct)] = 0
     if ct.spacing_mm[ct.grid.slice_axis] > THICK_MM:
         probability[over_or_under(ventricles, ct.grid)] = 0
     probability[rims(probability >= bundle.threshold, ventricles, ct)] = 0
@@ -171,23 +172,20 @@ def pale(mask: np.ndarray, white: np.ndarray, ct: Image) -> tuple[np.ndarray, ..
 def superficial(mask: np.ndarray, tissue: np.ndarray, ct: Image) -> np.ndarray:
     """Lesions (26-connected) of ``mask`` around which less than ``AMONG_TISSUE`` is ``tissue`` (bool): bool."""
     found = np.zeros(mask.shape, bool)
-    margin = np.ceil(SHELL_MM / np.array(ct.spacing_mm)).astype(int).tolist()
-    labels, _ = ndimage.label(mask, TOUCHING)
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        around = tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin, strict=True))
-        lesion = labels[around] == number
+    for around, lesion in with_margin(mask, ct.spacing_mm, SHELL_MM):
         away_mm = ndimage.distance_transform_edt(~lesion, sampling=ct.spacing_mm)
-        shell = (away_mm > 0) & (away_mm <= SHELL_MM) & ~mask[around]
-        found[around] |= lesion & (tissue[around][shell].mean() < AMONG_TISSUE if shell.any() else False)
+        shell = (away_mm <= SHELL_MM) & ~mask[around]
+        if shell.any() and tissue[around][shell].mean() < AMONG_TISSUE:
+            found[around] |= lesion
     return found
 
 
-def with_fluid(mask: np.ndarray, head: HeadCT, anatomy: Anatomy, ct: Image) -> tuple[np.ndarray, ...]:
-    """Indices of the lesions (26-connected) of ``mask`` below ``SMALL_ML`` that hold fluid."""
-    smooth, white = smoothed(head), anatomy.labelled("white_matter", head.image.grid)
-    level = np.median(smooth[white]) if white.any() else -np.inf
-    clusters, hu = Clusters.of(mask), resample(smooth, head.image.grid, ct.grid)
-    small = clusters.voxels * abs(np.linalg.det(ct.affine[:3, :3])) / 1000 < SMALL_ML
+def with_fluid(mask: np.ndarray, smooth: Image, anatomy: Anatomy, ct: Image) -> tuple[np.ndarray, ...]:
+    """Indices of the lesions (26-connected) of ``mask`` below ``SMALL_ML`` that hold fluid in ``smooth``."""
+    white = anatomy.labelled("white_matter", smooth.grid)
+    level = np.median(smooth.voxels[white]) if white.any() else -np.inf
+    clusters, hu = Clusters.of(mask), resample(smooth.voxels, smooth.grid, ct.grid)
+    small = clusters.voxels * ct.voxel_volume_ml < SMALL_ML
     each = np.split(hu[clusters.index], clusters.first[1:]) if clusters.count else []
     darkest = np.array([np.percentile(values, DARKEST) for values in each])
     return clusters.voxels_of(small & (darkest < level - FLUID_HU))
@@ -207,15 +205,14 @@ def rims(mask: np.ndarray, ventricles: np.ndarray, ct: Image) -> tuple[np.ndarra
     return clusters.voxels_of(clusters.largest(distance_mm[clusters.index]) <= RIM_MM)
 
 
-def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
+def fluid(smooth: Image, anatomy: Anatomy) -> np.ndarray:
     """Where the lateral ventricles are as dark as their darkest fifth, nearly, and a pixel beside it: bool on
-    ``head.image``.
+    ``smooth``, which ``smoothed`` gives.
     """
-    grid = head.image.grid
+    grid, hu = smooth.grid, smooth.voxels
     ventricles, white = anatomy.mask("lateral_ventricles", grid), anatomy.labelled("white_matter", grid)
     if not (ventricles.any() and white.any()):
         return ventricles
-    hu = smoothed(head)
     darkest = np.percentile(hu[ventricles], FLUID_PERCENTILE)
     dark = ventricles & (hu < darkest + FLUID_SHARE * (np.median(hu[white]) - darkest))
     neighbours = ndimage.generate_binary_structure(3, 1)
@@ -223,11 +220,11 @@ def fluid(head: HeadCT, anatomy: Anatomy) -> np.ndarray:
     return ndimage.binary_dilation(dark, neighbours) & ventricles
 
 
-def smoothed(head: HeadCT) -> np.ndarray:
+def smoothed(head: HeadCT) -> Image:
     """``head.image`` in the brain window, float32, smoothed within its slices against noise."""
     grid = head.image.grid
     in_plane = [0.0 if axis == grid.slice_axis else SMOOTH_MM / mm for axis, mm in enumerate(grid.spacing_mm)]
-    return ndimage.gaussian_filter(head.image.voxels.clip(*WINDOW_HU).astype(np.float32), in_plane)
+    return head.image.like(ndimage.gaussian_filter(head.image.voxels.clip(*WINDOW_HU).astype(np.float32), in_plane))
 
 
 def brain_slices(head: HeadCT, anatomy: Anatomy, grid: Grid) -> np.ndarray:

@@ -12,9 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from ..anatomy import Anatomy
 from ..image import Grid
-from ..measure.clusters import TOUCHING, Clusters
+from ..measure.clusters import TOUCHING, Clusters, with_margin
 from ..measure.reference import cutoff
 from ..measure.strive import axes_mm
 from .wmh import FAINT
@@ -28,6 +27,7 @@ SHELL_MM, ENCLOSED, AWAY, WALL = 3.0, 0.5, 0.4, 0.25
 # were drawn and found in the synthetic patients that choose the thresholds lie beyond it, and most that were found in
 # three real patients with multiple sclerosis do not.
 LIKE_FLUID, BESIDE_MM = 0.65, 4.0
+EDGE_MM = 1.0  # choice: about a voxel, in which a candidate and the tissue beside it share the signal
 # A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
 # than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
 # unless most of it is the candidate, as of a microbleed that a thin vein touches.
@@ -38,12 +38,11 @@ DARKEST_OF_LACUNE = 10  # of few voxels most are its edge
 LEVEL = 0.5  # choice: of .3, .5 and .7 none found more microbleeds, or fewer false ones, where thresholds are chosen
 
 
-def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.ndarray:
-    """Candidates of lacunes around which less than ``ENCLOSED`` is tissue that bears lacunes: bool on ``grid``.
+def not_enclosed(probability: np.ndarray, tissue: np.ndarray, ventricles: np.ndarray, grid: Grid) -> np.ndarray:
+    """Candidates of lacunes around which less than ``ENCLOSED`` is ``tissue`` that bears them: bool on ``grid``.
 
     Where less than ``WALL`` around them is ventricle, ``AWAY`` is enough.
     """
-    tissue, ventricles = (anatomy.share(group, grid) > 0.5 for group in ("lesion_bearing", "lateral_ventricles"))
 
     def in_fluid(around: tuple[slice, ...], candidate: np.ndarray) -> bool:
         away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
@@ -53,13 +52,14 @@ def not_enclosed(probability: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.nd
     return dropped(probability, grid, SHELL_MM, in_fluid)
 
 
-def unlike_fluid(probability: np.ndarray, t1: np.ndarray, anatomy: Anatomy, grid: Grid) -> np.ndarray:
+def unlike_fluid(
+    probability: np.ndarray, t1: np.ndarray, tissue: np.ndarray, ventricles: np.ndarray, grid: Grid
+) -> np.ndarray:
     """Candidates of lacunes that are not about as dark as the fluid of the ventricles: bool on ``grid``.
 
     ``t1`` holds grey values on ``grid``, 0 outside the brain. Nothing is dropped where no ventricle is in view, or none
     that is darker than the tissue beside the candidate.
     """
-    tissue, ventricles = (anatomy.share(group, grid) > 0.5 for group in ("lesion_bearing", "lateral_ventricles"))
     fluid = t1[ndimage.binary_erosion(ventricles) & (t1 > 0)]
     if not fluid.size:
         return np.zeros(probability.shape, bool)
@@ -67,7 +67,7 @@ def unlike_fluid(probability: np.ndarray, t1: np.ndarray, anatomy: Anatomy, grid
 
     def is_grey(around: tuple[slice, ...], candidate: np.ndarray) -> bool:
         away_mm = ndimage.distance_transform_edt(~candidate, sampling=grid.spacing_mm)
-        beside = t1[around][(away_mm > 1) & (away_mm <= BESIDE_MM) & tissue[around]]
+        beside = t1[around][(away_mm > EDGE_MM) & (away_mm <= BESIDE_MM) & tissue[around]]
         if not beside.size or np.median(beside) <= level:
             return False
         darkest = np.percentile(t1[around][candidate], DARKEST_OF_LACUNE)
@@ -110,15 +110,9 @@ def dropped(
     It is asked with the box of a candidate and ``margin_mm`` around it, and with the candidate in that box. Candidates
     from ``FAINT`` on without a core from ``LEVEL`` on are judged too.
     """
-    margin = np.ceil(margin_mm / np.array(grid.spacing_mm)).astype(int)
     found = np.zeros(probability.shape, bool)
     for level in (LEVEL, FAINT):
-        labels, _ = ndimage.label((probability >= level) & ~found, TOUCHING)
-        for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            around = tuple(
-                slice(max(side.start - m, 0), side.stop + m) for side, m in zip(box, margin.tolist(), strict=True)
-            )
-            candidate = labels[around] == number
+        for around, candidate in with_margin((probability >= level) & ~found, grid.spacing_mm, margin_mm):
             if level < LEVEL and (probability[around][candidate] >= LEVEL).any():
                 continue
             if is_mimic(around, candidate):
