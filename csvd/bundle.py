@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCALE = ".scale"
 PACKED = ".gz"
+ROUNDING = 0.05  # of a slice: 3 slices of 1.01 mm make 3 mm
 REINSTALL = "Install SmallVesselDisease again, or take the file from its release."
 
 
@@ -94,6 +95,10 @@ class Bundle:
     def slice_mm(self) -> float | None:
         """To what thickness thinner slices of a CT are averaged; None where slices stay as they are."""
         return self.card["preprocessing"].get("slice_mm")
+
+    def slices_averaged(self, spacing_mm: float) -> int:
+        """How many slices so far apart networks that see in 3D see averaged: as many as fit into ``slab_mm``."""
+        return max(1, int(self.card["preprocessing"].get("slab_mm", 0) / spacing_mm + ROUNDING))
 
     @property
     def tissue_hu(self) -> float | None:

@@ -26,6 +26,9 @@ class VolumePredictor:
         Networks of one architecture; every output channel is a question of its own (sigmoid).
     along
         Of ``AXES``: the members also see the volume mirrored along each of these.
+    slab
+        How many neighbouring slices the members see averaged, at every slice. They see only as many slices at once as
+        do not overlap, so the volume is shown that often.
     device, mirror, precision
         As of ``inference.Predictor``; ``mirror`` also shows every view left-right mirrored.
     """
@@ -37,8 +40,9 @@ class VolumePredictor:
         mirror: bool = False,
         precision: str = "auto",
         along: Sequence[str] = (),
+        slab: int = 1,
     ):
-        self.precision, self.strides = precision, members[0].strides
+        self.precision, self.strides, self.slab = precision, members[0].strides, slab
         views = [frozenset(), *(frozenset([AXES[axis]]) for axis in along)]
         turned = [view ^ {AXES["R"]} for view in views] if mirror else []
         self.views = [sorted(view) for view in dict.fromkeys(views + turned)]
@@ -67,17 +71,33 @@ class VolumePredictor:
         box = next(iter(ndimage.find_objects((volume != background).astype(np.uint8))), None)
         if box is None:
             return probability
-        image = torch.from_numpy(np.ascontiguousarray(volume[box].transpose(2, 0, 1)))[None, None]
         try:
-            found = self.vote(image, background, progress, cancelled)
+            found = self.at_every_slice(volume[box], background, progress, cancelled)
         except RuntimeError as error:
             if self.device.type == "cpu" or not is_out_of_memory(error):
                 raise
             self.warnings.append(CPU_INSTEAD.format(self.device.type))
             self.use(torch.device("cpu"))
-            found = self.vote(image, background, progress, cancelled)
-        probability[(slice(None), *box)] = found[0].cpu().numpy().transpose(0, 2, 3, 1)
+            found = self.at_every_slice(volume[box], background, progress, cancelled)
+        probability[(slice(None), *box)] = found
         return probability
+
+    def at_every_slice(
+        self,
+        volume: np.ndarray,
+        background: float,
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> np.ndarray:
+        """Probabilities (M, R, A, S): of every ``slab``-th slice at once, from each of the first ones on."""
+        seen = averaged(volume, background, self.slab)
+        found = np.empty((self.members[0].head.out_channels, *volume.shape), np.float32)
+        for first in range(min(self.slab, volume.shape[2])):
+            own = slice(first, None, self.slab)
+            image = torch.from_numpy(np.ascontiguousarray(seen[..., own].transpose(2, 0, 1)))[None, None]
+            told = progress and (lambda done, first=first: progress((first + done) / self.slab))
+            found[..., own] = self.vote(image, background, told, cancelled)[0].cpu().numpy().transpose(0, 2, 3, 1)
+        return found
 
     @torch.inference_mode()
     def vote(
@@ -91,7 +111,9 @@ class VolumePredictor:
         from monai.inferers import sliding_window_inference
 
         window = self.window(tuple(image.shape[2:]))
-        windows, done = max(-(-(image.shape[2] - OVERLAP) // (window[0] - OVERLAP)), 1), 0
+        windows, done = 1, 0  # of few slices one window, which may be no longer than what two would share
+        if image.shape[2] > window[0]:
+            windows = -(-(image.shape[2] - OVERLAP) // (window[0] - OVERLAP))
 
         def predict(part: torch.Tensor) -> torch.Tensor:
             nonlocal done
@@ -107,8 +129,9 @@ class VolumePredictor:
                 progress(min(done / windows, 1.0))
             return total / (len(self.members) * len(self.views))
 
+        overlap = OVERLAP / window[0] if windows > 1 else 0.0
         return sliding_window_inference(
-            image.to(self.device), window, 1, predict, overlap=OVERLAP / window[0], mode="gaussian", cval=background
+            image.to(self.device), window, 1, predict, overlap=overlap, mode="gaussian", cval=background
         )
 
     def window(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -119,3 +142,19 @@ class VolumePredictor:
         count = max(-(-(shape[0] - OVERLAP) // (most - OVERLAP)), 1)
         slices = -(-(shape[0] + (count - 1) * OVERLAP) // count)
         return -(-slices // step) * step, *sides
+
+
+def averaged(volume: np.ndarray, background: float, count: int) -> np.ndarray:
+    """Means of ``count`` slices of a volume (R, A, S) around every slice, of what is not ``background``.
+
+    Of an even count, half of the slices at either end counts.
+    """
+    if count == 1:
+        return volume
+    weights = np.convolve(np.ones(count), [1.0] if count % 2 else [0.5, 0.5])
+    content = volume != background
+    total, share = (
+        ndimage.convolve1d(values.astype(np.float32), weights, mode="constant")
+        for values in (np.where(content, volume, 0), content)
+    )
+    return np.divide(total, share, out=np.full_like(volume, background), where=content)

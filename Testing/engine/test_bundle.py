@@ -242,6 +242,7 @@ BAD_CARDS = {
         task="anatomy", preprocessing=card["preprocessing"] | {"intensity": "z_score"}
     ),
     "an anatomy model on a matrix": lambda card: card.update(task="anatomy", preprocessing=VUNO),
+    "slabs of a network that sees slices": lambda card: card["preprocessing"].update(slab_mm=3),
     "slices mirrored as a volume is": change(mirrored_along=["S"]),
     "a width of 0": lambda card: card["network"].update(width=0),
     "an architecture nobody knows": lambda card: card["network"].update(architecture="Transformer"),

@@ -94,6 +94,39 @@ def test_a_view_is_mirrored_along_the_axis_that_is_named(volume, axis, place):
     assert not np.array_equal(plain, mirrored)
 
 
+@pytest.mark.parametrize(("slab", "weights"), [(2, (0.25, 0.5, 0.25)), (3, (1 / 3, 1 / 3, 1 / 3))])
+def test_slices_are_shown_averaged_and_each_gets_its_own_answer(volume, slab, weights):
+    """Neighbours outside the content do not count."""
+    network, content = Known(), volume != EMPTY
+    found = predictor(network, slab=slab)(volume, EMPTY)[0]
+    shares, values = np.pad(content, ((0, 0), (0, 0), (1, 1))), np.pad(volume, ((0, 0), (0, 0), (1, 1)))
+    total, share = (
+        sum(w * part[..., n : n + volume.shape[2]] for n, w in enumerate(weights)) for part in (values * shares, shares)
+    )
+    assert np.allclose(found[content], sigmoid(total[content] / share[content]), atol=1e-6)
+    assert not found[~content].any()
+    assert [shape[2] for shape in network.shown] == {2: [26, 26], 3: [18, 18, 18]}[slab]
+
+
+@pytest.mark.parametrize("slices", [1, 2, 16, 17])
+def test_a_scan_may_have_as_few_slices_as_two_windows_share(volume, slices):
+    few, told = volume[..., 3 : 3 + slices], []
+    assert np.allclose(predictor(Known())(few, EMPTY, told.append)[0][few != EMPTY], sigmoid(few[few != EMPTY]))
+    assert told == [1]
+
+
+def test_progress_runs_through_all_slabs(volume):
+    told = []
+    predictor(Known(), slab=3)(volume, EMPTY, told.append)
+    assert told == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+def test_a_volume_of_fewer_slices_than_a_slab_is_seen_whole(volume):
+    found = predictor(Known(), slab=3)(volume[..., 3:5], EMPTY)
+    assert np.allclose(found[..., 0], found[..., 1])
+    assert found.any()
+
+
 def test_nothing_is_found_in_an_empty_volume():
     assert not predictor(Known())(np.full((8, 8, 8), EMPTY, np.float32), EMPTY).any()
 

@@ -286,6 +286,25 @@ def test_a_card_shows_the_network_that_sees_in_3d_mirrored_volumes_too(models, h
 
 
 @requires_monai
+@pytest.mark.parametrize(("slab_mm", "averaged"), [(None, 1), (7, 1), (8, 2)])
+def test_a_card_shows_the_network_that_sees_in_3d_slabs_of_thin_slices(models, hybrid, monkeypatch, slab_mm, averaged):
+    """Slices of the head are 4 mm apart."""
+    made, prepare = [], VolumePredictor.__init__
+
+    def watched(predictor, *given, **named):
+        made.append(named["slab"])
+        prepare(predictor, *given, **named)
+
+    monkeypatch.setattr(VolumePredictor, "__init__", watched)
+    card = read_card(hybrid)
+    if slab_mm:
+        write_card(hybrid, {**card, "preprocessing": card["preprocessing"] | {"slab_mm": slab_mm}})
+    found = segment_wmh(sharp_head(), "hybrid", members=1, device="cpu")
+    assert found.mask.any()
+    assert made == [averaged]
+
+
+@requires_monai
 @pytest.mark.parametrize(("members", "p"), [(1, 1), (2, 1), (5, 0.875), (None, 0.875)])
 def test_bundles_that_vote_together_count_alike(models, hybrid, members, p):
     told = []

@@ -104,8 +104,8 @@ def segment_leukoaraiosis(
     grid = axial_grid(head.image.grid, bundle.in_plane_mm)
     brain, tissue = brain_slices(head, anatomy, grid), anatomy.mask("tissue", grid)
     probability, predictor, exceptions = votes(
-        bundle, members, lambda voter: hounsfield_window(levelled(brain, tissue, voter.tissue_hu)), device, mirror,
-        part(progress, ANATOMY_WORK, 1, "lesions"), cancelled,
+        bundle, members, lambda voter: hounsfield_window(levelled(brain, tissue, voter.tissue_hu)), grid.spacing_mm[2],
+        device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled,
     )  # fmt: skip
     probability[resample(infarct, head.image.grid, grid, order=0)] = 0
     # Beside the ventricles leukoaraiosis is nearly as dark as they are and the anatomy network takes it for them: what

@@ -50,6 +50,7 @@ def votes(
     bundle: Bundle,
     members: int | None,
     seen_by: Callable[[Bundle], np.ndarray],
+    spacing_mm: float,
     device: str,
     mirror: bool,
     told: Callable[[float], None] | None,
@@ -57,12 +58,13 @@ def votes(
 ) -> tuple[np.ndarray, Predictor | VolumePredictor, list[str]]:
     """Mean probability of ``bundle.voters``, what predicted it last, and sentences on what went wrong.
 
-    ``seen_by`` gives what a bundle's networks see, (R, A, S). However many networks it has, each bundle counts alike.
+    ``seen_by`` gives what a bundle's networks see, (R, A, S), in slices ``spacing_mm`` apart. However many networks it
+    has, each bundle counts alike.
     """
     voters, probability, warnings = bundle.voters(members), np.float32(0), []
     for turn, (voter, count) in enumerate(voters):
         told_of = told and (lambda done, turn=turn: told((turn + done) / len(voters)))
-        found, predictor = vote(voter, count, seen_by(voter), device, mirror, told_of, cancelled)
+        found, predictor = vote(voter, count, seen_by(voter), spacing_mm, device, mirror, told_of, cancelled)
         probability = probability + found / len(voters)
         warnings += predictor.warnings
     return probability, predictor, warnings
@@ -72,6 +74,7 @@ def vote(
     bundle: Bundle,
     members: int,
     stack: np.ndarray,
+    spacing_mm: float,
     device: str,
     mirror: bool,
     told: Callable[[float], None] | None,
@@ -80,7 +83,8 @@ def vote(
     """Mean probability of the first ``members`` networks of a bundle on ``stack`` (R, A, S), and what predicted it."""
     networks, background = bundle.networks(members), BACKGROUNDS[bundle.intensity]
     if bundle.in_3d:
-        whole = VolumePredictor(networks, device, mirror, along=bundle.mirrored_along)
+        slab = bundle.slices_averaged(spacing_mm)
+        whole = VolumePredictor(networks, device, mirror, along=bundle.mirrored_along, slab=slab)
         return whole(stack, background, told, cancelled)[0], whole
     predictor = Predictor(networks, None if bundle.matrix else bundle.canvas, device, mirror)
     return predictor(stack, background, told, cancelled), predictor

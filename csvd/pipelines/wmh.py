@@ -122,8 +122,9 @@ def outlined(
     grid, exceptions = slice_grid(flair, anatomy, bundle)
     head, brain = relative_slices(flair, anatomy, grid)
     probability, predictor, warnings = votes(
-        bundle, members, lambda voter: network_slices(head, brain, voter), device, mirror, told, cancelled
-    )
+        bundle, members, lambda voter: network_slices(head, brain, voter), grid.spacing_mm[2], device, mirror, told,
+        cancelled,
+    )  # fmt: skip
     probability[cortex_folds(probability, brain, anatomy, grid, bundle.threshold)] = 0
     probability = unsure_below(probability, bundle.threshold, bundle.card.get("sure", SURE))
     return where_lesions_lie(probability, grid, flair, anatomy), predictor, [*exceptions, *warnings]
