@@ -94,7 +94,7 @@ def _require_head_sized(grid: Grid, name: str, wanted: str) -> None:
         slices = "1 slice" if grid.shape[axis] == 1 else f"{grid.shape[axis]} slices"
         raise InputError(f"{name} has {slices}; at least {FEWEST_SLICES} are needed. Give the whole {wanted} volume.")
     low, high = SPACING_MM
-    if not all(low <= mm <= high for mm in spacing_mm):
+    if not all(low <= round(mm, 3) <= high for mm in spacing_mm):  # as it is told
         sizes = " x ".join(f"{mm:.3g}" for mm in spacing_mm)
         raise InputError(
             f"{name} has voxels of {sizes} mm, outside {low:g}-{high:g} mm: its header is wrong or it is no head scan. "

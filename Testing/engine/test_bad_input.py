@@ -446,6 +446,10 @@ DOUBTFUL = {
     "T1 contrast": (lambda folder: nifti(folder, *head(T1)), "as on T1"),
     "T2 contrast": (lambda folder: nifti(folder, *head(T2)), "as on T2"),
     "almost no contrast": (stored(faint), "almost no contrast"),
+    "slices of 10 mm that a header rounds": (
+        lambda f: nifti(f, *head(shape=(96, 112, 15), spacing_mm=(2, 2, 10.0001))),
+        "slices are 10.0 mm apart",
+    ),
     "qform and sform 12 mm apart": (both_forms, "disagree by up to 12.0 mm: the qform is used"),
     "neither qform nor sform": (neither_form, "neither qform nor sform is set"),
     "NRRD without a space": (unplaced_nrrd, "no NRRD space"),
