@@ -27,6 +27,9 @@ TISSUE_OF = {  # anatomy label -> tissue code; what is not here is air
     "third_ventricle": "third_ventricle", "fourth_ventricle": "fourth_ventricle", "deep_grey": "putamen",
     "brain_stem": "brain_stem", "cerebellum": "cerebellar_cortex", "csf": "csf",
 }  # fmt: skip
+UNSURE = (
+    0.25  # choice, between synthesis.DOUBTED and FOUND: a lesion that its teacher was nowhere sure of is not learned
+)
 
 
 def cubic_grid(grid: Grid) -> Grid:
@@ -50,7 +53,9 @@ def prepare_scan(path: Path, teacher: Bundle) -> dict[str, np.ndarray]:
     tissue[~anatomy.mask("intracranial", grid)] = CODE["air"]
     voxels = resample(flair.voxels, flair.grid, grid)
     level = np.median(voxels[anatomy.mask("tissue", grid)])
-    found = resample(segment_wmh(flair, teacher).probability, flair.grid, grid)
+    result = segment_wmh(flair, teacher)
+    kept = np.where(result.mask, result.probability, result.probability.clip(max=UNSURE))
+    found = resample(kept, flair.grid, grid)
     return {
         "tissue": tissue,
         "image": (voxels / level).clip(0, 4).astype(np.float16),

@@ -145,6 +145,11 @@ def lesions_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tens
     return burden_loss(logits, target, rare=1.0)
 
 
+def even_lesions_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """``lesions_loss`` in which the voxels of small lesions count more, and those of large ones no less."""
+    return burden_loss(logits, target, rare=evenly(target).clamp(min=1))
+
+
 def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Mean absolute error of a picture restored from what was left of it; the second value is one minus it."""
     loss = (picture[:, 0].float() - whole).abs().mean()
@@ -160,6 +165,7 @@ TASKS = {
     "foci": (VolumeGenerator.block, foci_loss),
     "even_foci": (VolumeGenerator.block, even_foci_loss),
     "lesions": (VolumeGenerator.block, lesions_loss),
+    "even_lesions": (VolumeGenerator.block, even_lesions_loss),
     "leukoaraiosis_3d": (CTVolumeGenerator.block, lesions_loss),
 }
 # Of the other tasks: Generator and Settings.
@@ -170,6 +176,7 @@ GENERATORS = {
     "foci": (VolumeGenerator, VolumeSettings),
     "even_foci": (VolumeGenerator, VolumeSettings),
     "lesions": (VolumeGenerator, VolumeSettings),
+    "even_lesions": (VolumeGenerator, VolumeSettings),
     "leukoaraiosis_3d": (CTVolumeGenerator, CTVolumeSettings),
 }
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}

@@ -308,6 +308,21 @@ def test_a_small_lesion_counts_as_much_as_a_large_one_up_to_a_limit():
     assert plain[0] > plain[1] + 1
 
 
+def test_small_hyperintensities_count_more_and_large_ones_no_less():
+    target = torch.zeros(1, 1, 12, 12, 12)
+    target[0, 0, :10, :10, :10], target[0, 0, 11, 11, 11] = 1, 1
+    missed = torch.full_like(target, -20.0)
+    small, large = missed.clone(), missed.clone()
+    small[0, 0, 11, 11, 11], large[0, 0, :10, :10, :10] = 20, 20
+    nothing, without_large, without_small = (
+        float(train.even_lesions_loss(logits, target)[0]) for logits in (missed, small, large)
+    )
+    each = 20 / target.numel()  # of the mean cross-entropy, what a voxel that was missed costs
+    assert without_small == pytest.approx(train.UNEVEN * each, abs=0.001)
+    assert nothing - without_small == pytest.approx(1000 * each + 1, abs=0.01)
+    assert without_large == pytest.approx(1000 * each + 1, abs=0.01)
+
+
 def test_patches_lie_within_the_slice_and_many_hold_a_marker():
     images = torch.arange(40.0 * 50).reshape(1, 1, 40, 50).expand(300, -1, -1, -1)
     targets = torch.zeros(300, 2, 40, 50)

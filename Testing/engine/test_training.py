@@ -341,7 +341,8 @@ def test_the_cards_say_how_the_networks_were_trained(model):
             assert settings.shape == tuple(card["preprocessing"]["canvas"])
             assert settings.pixel_mm == card["preprocessing"]["in_plane_mm"]
         assert run.get("intensity") == card["preprocessing"].get("intensity", run.get("intensity"))
-        assert {"lesions": "wmh", "even_foci": "foci"}.get(run["task"], run["task"]) == card["task"]
+        tasks = {"lesions": "wmh", "even_lesions": "wmh", "even_foci": "foci"}
+        assert tasks.get(run["task"], run["task"]) == card["task"]
         assert run["network"].get("out_channels", run["network"].get("markers", 1)) == len(card["labels"])
         networks.add(json.dumps(run["network"]))
     assert len(networks) == 1
