@@ -27,9 +27,7 @@ TISSUE_OF = {  # anatomy label -> tissue code; what is not here is air
     "third_ventricle": "third_ventricle", "fourth_ventricle": "fourth_ventricle", "deep_grey": "putamen",
     "brain_stem": "brain_stem", "cerebellum": "cerebellar_cortex", "csf": "csf",
 }  # fmt: skip
-UNSURE = (
-    0.25  # choice, between synthesis.DOUBTED and FOUND: a lesion that its teacher was nowhere sure of is not learned
-)
+UNSURE = 0.25  # choice, between synthesis.DOUBTED and FOUND: what the teacher was nowhere sure of is not learned
 
 
 def cubic_grid(grid: Grid) -> Grid:
