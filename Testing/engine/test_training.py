@@ -327,6 +327,14 @@ def test_the_bundles_say_what_their_cards_and_scores_say_now():
 
 
 @pytest.mark.parametrize("model", CARDS)
+def test_a_card_has_all_that_ship_does_not_add(model):
+    """Teachers too, which are shipped only for the training."""
+    card = json.loads((ROOT / "training" / "cards" / f"{model}.json").read_text(encoding="utf-8"))
+    required = set(json.loads((ROOT / "csvd" / "model.schema.json").read_text(encoding="utf-8"))["required"])
+    assert required - {"network", "weights", "scores"} <= set(card)
+
+
+@pytest.mark.parametrize("model", CARDS)
 def test_the_cards_say_how_the_networks_were_trained(model):
     card = json.loads((ROOT / "training" / "cards" / f"{model}.json").read_text())
     networks = set()
