@@ -28,9 +28,9 @@ INTRODUCTION = """# Accuracy on real scans
 The scans below are real, and there are few of them: read the figures as a first look and not as a validation. Three
 patients have a reference; the rows of thicker slices are **the same three scans with their slices averaged** to about
 3 and 6 mm (reference: voxels of which at least half is lesion), so they are no further patients. The members of the
-ensemble, the threshold and the brightness above which a candidate is no fold of cortex were chosen while looking at
-these scans, so the figures are a little flattered. Lesion recall, precision and F1 count 26-connected lesions, any
-overlap is a hit; the Hausdorff
+ensemble, the slabs of 3 mm, the threshold and the brightness above which a candidate is no fold of cortex were chosen
+while looking at these scans, so the figures are a little flattered. Lesion recall, precision and F1 count 26-connected
+lesions, any overlap is a hit; the Hausdorff
 distance is the 95 % one (MICCAI WMH challenge). The uncertainty index counts voxels from the model's threshold on and,
 in brackets, from .5 on as in the paper that proposed it (Kim et al., AJNR 2024); a lower threshold raises it, as every
 voxel below .89 counts as unsure.
