@@ -111,9 +111,8 @@ class VolumePredictor:
         from monai.inferers import sliding_window_inference
 
         window = self.window(tuple(image.shape[2:]))
-        windows, done = 1, 0  # of few slices one window, which may be no longer than what two would share
-        if image.shape[2] > window[0]:
-            windows = -(-(image.shape[2] - OVERLAP) // (window[0] - OVERLAP))
+        several = image.shape[2] > window[0]  # of few slices the one window may be no longer than what two would share
+        windows, done = -(-(image.shape[2] - OVERLAP) // (window[0] - OVERLAP)) if several else 1, 0
 
         def predict(part: torch.Tensor) -> torch.Tensor:
             nonlocal done
@@ -129,7 +128,7 @@ class VolumePredictor:
                 progress(min(done / windows, 1.0))
             return total / (len(self.members) * len(self.views))
 
-        overlap = OVERLAP / window[0] if windows > 1 else 0.0
+        overlap = OVERLAP / window[0] if several else 0.0
         return sliding_window_inference(
             image.to(self.device), window, 1, predict, overlap=overlap, mode="gaussian", cval=background
         )

@@ -146,7 +146,10 @@ def lesions_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tens
 
 
 def even_lesions_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """``lesions_loss`` in which the voxels of small lesions count more, and those of large ones no less."""
+    """``lesions_loss`` in which the voxels of small lesions count more, and those of large ones no less.
+
+    Of fewer than ``MIDDLING`` voxels, as for lacunes: no other size was tried.
+    """
     return burden_loss(logits, target, rare=evenly(target).clamp(min=1))
 
 
