@@ -1,7 +1,7 @@
 """One measured prediction of leukoaraiosis in a process of its own; prints one line of JSON, writes the mask.
 
 ct_run.py csvd STACK MASK      our Predictor
-ct_run.py nnunet STACK MASK    nnU-Net's own predictor with the same weights, window, mirroring and slices
+ct_run.py nnunet STACK MASK    nnU-Net's own predictor with the same weights, window, mirroring, neighbouring slices
 
 STACK is a .npy of brain slices in HU, (R, A, S) float32, exactly as large as the window that the network was trained
 with, in air: so nnU-Net neither crops nor pads and both see the same pixels. Only the prediction is timed.
@@ -24,7 +24,7 @@ MODEL = "leukoaraiosis-nnunet"
 
 
 def csvd_predictor(bundle: Bundle):
-    predictor = Predictor(bundle.networks(), bundle.canvas, "cpu", mirror=True)
+    predictor = Predictor(bundle.networks(), bundle.canvas, "cpu", mirror=True, slices=bundle.slices)
     background = BACKGROUNDS[bundle.intensity]
     return lambda stack: predictor(hounsfield_window(stack), background) >= 0.5
 
@@ -42,14 +42,14 @@ def nnunet_predictor(bundle: Bundle):
     configuration = plans.get_configuration("2d")
     network = get_network_from_plans(
         configuration.network_arch_class_name, configuration.network_arch_init_kwargs,
-        configuration.network_arch_init_kwargs_req_import, 1, 1, deep_supervision=False,
+        configuration.network_arch_init_kwargs_req_import, bundle.slices, 1, deep_supervision=False,
     )  # fmt: skip
     give_weights(bundle.networks()[0], network)
     predictor = nnUNetPredictor(
         use_mirroring=True, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False
     )
     labels = {
-        "channel_names": {"0": "CT"},
+        "channel_names": {str(channel): "CT" for channel in range(bundle.slices)},
         "labels": {"background": 0, "leukoaraiosis": [1, 2]},  # of two labels, as one alone would get a softmax
         "regions_class_order": [1],
         "file_ending": ".nii.gz",
@@ -59,7 +59,9 @@ def nnunet_predictor(bundle: Bundle):
     )
 
     def predict(stack: np.ndarray) -> np.ndarray:
-        image = np.ascontiguousarray(stack.transpose(2, 0, 1))[None]
+        last = stack.shape[2] - 1  # at either end it stands for what is beyond
+        beside = (np.arange(last + 1) + channel - bundle.slices // 2 for channel in range(bundle.slices))
+        image = np.stack([stack[..., near.clip(0, last)].transpose(2, 0, 1) for near in beside])
         mask = predictor.predict_single_npy_array(image, {"spacing": spacing}, None, None, False)
         return mask.transpose(1, 2, 0) > 0
 
@@ -99,7 +101,7 @@ def plan(bundle: Bundle, spacing: list[float]) -> dict:
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": window},
+        "foreground_intensity_properties_per_channel": {str(channel): window for channel in range(bundle.slices)},
         "configurations": {
             "2d": {
                 "data_identifier": "nnUNetPlans_2d",
@@ -107,8 +109,8 @@ def plan(bundle: Bundle, spacing: list[float]) -> dict:
                 "batch_size": 12,
                 "patch_size": list(bundle.canvas),
                 "spacing": spacing[1:],
-                "normalization_schemes": ["CTNormalization"],
-                "use_mask_for_norm": [False],
+                "normalization_schemes": ["CTNormalization"] * bundle.slices,
+                "use_mask_for_norm": [False] * bundle.slices,
                 "resampling_fn_data": "resample_data_or_seg_to_shape",
                 "resampling_fn_data_kwargs": resampling,
                 "resampling_fn_seg": "resample_data_or_seg_to_shape",

@@ -26,6 +26,7 @@ class BlockSettings:
     on_marker: float = 0.6  # share of blocks around a voxel of a marker
     # Number of the marker around whose lesions these are laid, small ones as often as large; None: any voxel of any.
     aim: int | None = None
+    mirrored: tuple[int, ...] = (0, 1, 2)  # axes (S, R, A) along which every other block is
     remembered: int = 24  # scans in mind
     each: int = 32  # blocks taken until another scan is drawn
 
@@ -61,11 +62,12 @@ class Blocks:
         slab = (slabs or self.slabs)[int(rng.integers(len(slabs or self.slabs)))]
         places = slab.marked if marked and len(slab.marked) else slab.brain
         half = np.array(settings.block) // 2
-        jitter = rng.integers(-half + 2, half - 1)  # the marker may lie anywhere in the block
+        reach = np.maximum(half - 2, 0)
+        jitter = rng.integers(-reach, reach + 1)  # the marker may lie anywhere in the block
         middle = places[int(rng.integers(len(places)))] + jitter
         low = np.clip(middle - half, 0, np.array(slab.seen.shape) - settings.block)
         box = tuple(slice(n, n + size) for n, size in zip(low.tolist(), settings.block, strict=True))
-        flips = [axis for axis in range(3) if rng.random() < 0.5]
+        flips = [axis for axis in settings.mirrored if rng.random() < 0.5]
         both = (slab.seen[None], slab.targets)
         picture, targets = (np.flip(part[(..., *box)], [axis - 3 for axis in flips]) for part in both)
         return torch.from_numpy(picture.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))

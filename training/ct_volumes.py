@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from csvd.pipelines.ct import levelled
+
 from .blocks import Blocks, BlockSettings, Slab3D
 from .ct import CTGenerator, CTSettings, from_ventricles, nod, thin_rims
 from .ct_physics import AIR_HU
@@ -22,6 +24,7 @@ class CTVolumeSettings(BlockSettings, CTSettings):
     block: tuple[int, int, int] = (16, 96, 96)
     high_mm: float = 150.0
     most_slices: int = 50
+    tissue_hu: float | None = None  # to which the median of brain tissue is brought, as in use; None: as scanned
 
 
 class CTVolumeGenerator(Blocks, CTGenerator):
@@ -29,6 +32,11 @@ class CTVolumeGenerator(Blocks, CTGenerator):
 
     settings: CTVolumeSettings
     OUTSIDE = AIR_HU
+
+    def neighbours(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slices beside each other, (S, R, A), and the leukoaraiosis of the one in the middle, (R, A)."""
+        seen, targets = self.block()
+        return seen[0], targets[0, len(seen[0]) // 2]
 
     def slab(self) -> Slab3D:
         """Another scan of another patient."""
@@ -41,12 +49,16 @@ class CTVolumeGenerator(Blocks, CTGenerator):
         slab = self.lay(patient, stack)
         lesion, infarct = self.disease(slab)
         hu = self.attenuation(slab, lesion, infarct, stack.pixel_mm)
-        share, brain, from_ventricles_mm = (
-            by_slice(slab, values, slices) for values in (lesion, self.is_brain[slab.tissue], from_ventricles(slab))
-        )
+        share, brain, tissue, from_ventricles_mm = (
+            by_slice(slab, values, slices)
+            for values in (
+                lesion, self.is_brain[slab.tissue], self.is_parenchyma[slab.tissue], from_ventricles(slab)
+            )
+        )  # fmt: skip
         planes = zip(self.reconstructed(slab, hu, stack), brain, strict=True)
         seen = torch.stack([self.strip(*plane) for plane in self.alike(planes)])
+        seen = levelled(seen.numpy(force=True), (tissue > 0.5).numpy(force=True), s.tissue_hu)
         target = share > s.target_fraction
         rims = thin_rims(target, from_ventricles_mm, s.rim_mm)
         targets = torch.where(rims, UNKNOWN, target.float())
-        return self.as_slab(seen.cpu().numpy(), targets[None].cpu().numpy().astype(np.int8))
+        return self.as_slab(seen, targets[None].numpy(force=True).astype(np.int8))

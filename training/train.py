@@ -169,6 +169,7 @@ TASKS = {
     "even_foci": (VolumeGenerator.block, even_foci_loss),
     "lesions": (VolumeGenerator.block, lesions_loss),
     "even_lesions": (VolumeGenerator.block, even_lesions_loss),
+    "leukoaraiosis_slices": (CTVolumeGenerator.neighbours, ct_loss),
     "leukoaraiosis_3d": (CTVolumeGenerator.block, lesions_loss),
 }
 # Of the other tasks: Generator and Settings.
@@ -180,6 +181,7 @@ GENERATORS = {
     "even_foci": (VolumeGenerator, VolumeSettings),
     "lesions": (VolumeGenerator, VolumeSettings),
     "even_lesions": (VolumeGenerator, VolumeSettings),
+    "leukoaraiosis_slices": (CTVolumeGenerator, CTVolumeSettings),
     "leukoaraiosis_3d": (CTVolumeGenerator, CTVolumeSettings),
 }
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}

@@ -34,6 +34,7 @@ from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.agreement import dice
 from csvd.networks import build
 from csvd.pipelines.ct import AMONG_TISSUE, over_or_under, pale, rims, segment_leukoaraiosis, superficial
+from csvd.pipelines.walk import vote
 
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
 
@@ -216,6 +217,25 @@ def test_a_network_that_sees_in_3d_has_half_of_the_vote(folder, result, members,
     assert found.probability.max() == pytest.approx(most, abs=0.01)
     assert dice(found.mask, result.mask) > 0.95
     assert [model["id"] for model in found.provenance["models"]] == ["both", "blind", "anatomy"][:: 3 - (members or 2)]
+
+
+def test_a_network_with_several_channels_sees_neighbouring_slices(folder, tmp_path):
+    """It looks at the slice below."""
+    plain = threshold_network("UNet", limit=0.6)
+    description = {"architecture": "UNet", "in_channels": 3, "out_channels": 1, "width": 1}
+    looking_down = build(description)
+    weights = plain.state_dict()
+    first = "encoder.0.0.weight"
+    below = torch.cat([weights[first], torch.zeros_like(weights[first]).repeat(1, 2, 1, 1)], 1)
+    looking_down.load_state_dict(weights | {first: below})
+    bundles = [
+        load_bundle(write_bundle(tmp_path / name, [network], description | {"in_channels": channels}))
+        for name, network, channels in (("plain", plain, 1), ("looking-down", looking_down, 3))
+    ]
+    stack = np.random.default_rng(0).uniform(0, 1.2, (64, 80, 6)).astype(np.float32)
+    found, moved = (vote(bundle, 1, stack, 5.0, "cpu", True, None, None)[0] for bundle in bundles)
+    assert 0.1 < (found > 0.5).mean() < 0.9
+    assert moved[..., 1:] == pytest.approx(found[..., :-1], abs=1e-6)
 
 
 def test_bundles_that_average_other_slices_do_not_vote(folder):

@@ -463,6 +463,27 @@ def test_blocks_of_a_ct_leave_rims_unknown(head):
     assert np.array_equal(spared == UNKNOWN, plain == 1)
 
 
+def test_neighbouring_slices_of_a_ct_come_with_the_leukoaraiosis_of_the_one_in_the_middle(head):
+    shape = SMALL["shape"]
+    draws = blocks(head, **ILL, on_marker=1.0, block=(3, *shape), mirrored=(0,))
+    for _ in range(8):
+        slices, target = draws.neighbours()
+        assert slices.shape == (3, *shape)
+        assert target.shape == shape
+        assert (target == 1).any()  # the slice in the middle is the one that holds the voxel it was laid around
+        (slab,) = draws.slabs
+        places = [k for k, plane in enumerate(slab.targets[0]) if np.array_equal(plane, target)]
+        assert any(np.array_equal(slab.seen[k], slices[1]) for k in places)
+
+
+def test_the_median_of_brain_tissue_is_brought_to_its_level_in_blocks_of_a_ct(head):
+    levels = [
+        np.median(slab.seen[slab.seen > AIR_HU].astype(float))
+        for slab in (blocks(head, healthy=1.0, tissue_hu=hu).slab() for hu in (20.0, 40.0))
+    ]
+    assert levels[1] - levels[0] == pytest.approx(20, abs=0.1)
+
+
 # The label of a real CT, from its FLAIR
 
 

@@ -86,7 +86,8 @@ def vote(
         slab = bundle.slices_averaged(spacing_mm)
         whole = VolumePredictor(networks, device, mirror, along=bundle.mirrored_along, slab=slab)
         return whole(stack, background, told, cancelled)[0], whole
-    predictor = Predictor(networks, None if bundle.matrix else bundle.canvas, device, mirror)
+    canvas = None if bundle.matrix else bundle.canvas
+    predictor = Predictor(networks, canvas, device, mirror, slices=bundle.slices)
     return predictor(stack, background, told, cancelled), predictor
 
 
