@@ -173,10 +173,10 @@ def as_markdown(bundle: Bundle, found: list[Row], figures: dict) -> str:
         "lesion that holds fluid is dropped: .75, 1 and 1.5 mL are one there, and 1 was taken when it was known that "
         f"18, 19 and 20 of the {WELL} heads above then stay below {HEALTHY_ML:g} mL. The last eight rows were measured "
         "later than the others, and count a head with none drawn and none found as a Dice of 1. The network that sees "
-        "three slices at once is better here (mean Dice of the twelve patients above .600; noise and thin slices change "
-        "its volumes by 3 % at most, but tilt by 15 and slices of 8 mm by 50 %) and is not shipped, because of the only "
-        "real CT: of the mean of many elderly heads, whose white matter is 12 HU darker than cortex and not 4, it takes "
-        "207 mL for leukoaraiosis once noise of 3 HU is added (2.3.0: 140 mL).",
+        "three slices at once is better here (mean Dice of the twelve patients above .600; noise and thin slices "
+        "change its volumes by 3 % at most, but tilt by 15 and slices of 8 mm by 50 %). It is not shipped, as of the "
+        "only real CT, the mean of many elderly heads, whose white matter is 12 HU darker than cortex and not 4, it "
+        "takes 207 mL for leukoaraiosis once noise of 3 HU is added (2.3.0: 140 mL).",
         "",
         f"| | mean Dice | concordance | below {HEALTHY_ML:g} mL |",
         "| --- | ---: | ---: | ---: |",
