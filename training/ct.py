@@ -173,8 +173,10 @@ class CTGenerator(PatientGenerator):
                 closed = torch.maximum(closed, torch.sigmoid(20 * (u(0.6, 1.0) - self.eccentricity(head, points))))
             hu = hu + self.is_csf[tissue] * closed * u(0.4, 1.0) * (mean["cortex"] - hu)
         white = self.is_white[tissue]
+        to_cortex = sample(head.cortex_mm, points).float() * STEP_MM
+        if rng.random() < 0.5:  # white matter is a little darker the deeper it lies, in the old at least
+            hu = hu - white * u(0, 3) * (1 - torch.exp(-to_cortex / u(3, 9)))
         if rng.random() < 0.5:  # grey fades into white matter
-            to_cortex = sample(head.cortex_mm, points).float() * STEP_MM
             hu = hu + white * (mean["cortex"] - hu) * u(0, 0.6) * torch.exp(-to_cortex / u(0.6, 2.0))
         if rng.random() < 0.6:  # vessels, dura and falx in the fluid around the brain
             vessel = torch.sigmoid(6 * (noise(points, u(1.5, 4), rng) - u(1.3, 2.3)))
@@ -190,7 +192,7 @@ class CTGenerator(PatientGenerator):
         if rng.random() < 0.25:  # lacunes and wide perivascular spaces: 3 to 15 mm of fluid (STRIVE-2)
             length = u(2, 5)
             cavity = torch.sigmoid((noise(points, length, rng) - u(2.2, 3.0)) * length / 0.4)
-            deep = (sample(head.cortex_mm, points).float() * STEP_MM > 6) * self.is_parenchyma[tissue]
+            deep = (to_cortex > 6) * self.is_parenchyma[tissue]
             hu = hu + deep * cavity * (u(*OLD_HU) - hu)
         return hu
 

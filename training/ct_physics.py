@@ -19,7 +19,8 @@ from .heads import BRAIN, CODE, TISSUES, Head
 from .synthesis import blur
 
 AIR_HU, LARGEST_HU = -1000.0, 3071.0  # 12 stored bits of CT, -1024 to 3071
-WHITE_HU, GREY_HU, FLUID_HU, VENTRICLE_HU = (25, 33), (34, 41), (0, 12), (5, 12)
+WHITE_HU, GREY_HU, FLUID_HU, VENTRICLE_HU = (25, 33), (34, 46), (0, 12), (5, 12)
+CONTRAST_HU = (4, 16)  # grey above white: means of two templates differ by 7.5 and 12, of many heads and with gain
 BLOOD_HU, CALCIUM_HU, BONE_HU = (40, 80), (80, 300), (800, 1700)
 SOFT_HU = (0, 60)  # fluid to blood: between these the gain acts
 ACUTE_HU, OLD_HU = (16, 24), (5, 14)
@@ -76,7 +77,7 @@ def tissue_hu(uniform: Callable[[float, float], float]) -> dict[str, float]:
     """Attenuation of every tissue of one patient on one scanner, HU; grey matter is always above white."""
     u = uniform
     white = u(*WHITE_HU)
-    grey = float(np.clip(white + u(4, 10), *GREY_HU))
+    grey = float(np.clip(white + u(*CONTRAST_HU), *GREY_HU))
     fluid = u(*FLUID_HU)
     ventricle = float(np.clip(fluid + u(-2, 5), *VENTRICLE_HU))
     hu = dict.fromkeys(TISSUES, AIR_HU)

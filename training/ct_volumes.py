@@ -24,6 +24,8 @@ class CTVolumeSettings(BlockSettings, CTSettings):
     block: tuple[int, int, int] = (16, 96, 96)
     high_mm: float = 150.0
     most_slices: int = 50
+    # Slices lie this share of their thickness apart: those brought upright or averaged hold some of their neighbours.
+    apart: tuple[float, float] = (1.0, 1.0)
     tissue_hu: float | None = None  # to which the median of brain tissue is brought, as in use; None: as scanned
 
 
@@ -42,10 +44,11 @@ class CTVolumeGenerator(Blocks, CTGenerator):
         """Another scan of another patient."""
         s = self.settings
         thickness = self.uniform(*s.thickness_mm)
-        slices = min(s.most_slices, int(s.high_mm / thickness))
+        spacing = thickness * self.uniform(*s.apart)
+        slices = min(s.most_slices, int(s.high_mm / spacing))
         head = self.heads[int(self.rng.integers(len(self.heads)))]
         patient = self.draw_patient(head, 0.0, whole_height(head))
-        stack = Stack((*s.shape, slices), s.pixel_mm, thickness, thickness, nod(0))
+        stack = Stack((*s.shape, slices), s.pixel_mm, thickness, spacing, nod(0))
         slab = self.lay(patient, stack)
         lesion, infarct = self.disease(slab)
         hu = self.attenuation(slab, lesion, infarct, stack.pixel_mm)

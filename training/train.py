@@ -13,8 +13,9 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -159,30 +160,27 @@ def restore_loss(picture: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tens
     return loss, 1 - float(loss.detach())
 
 
+class Task(NamedTuple):
+    """Who draws for a task, with which settings and which method, and the loss of what a network says to that."""
+
+    generator: type
+    settings: type
+    draw: Callable
+    loss: Callable
+
+
 TASKS = {
-    "wmh": (Generator.flair, wmh_loss),
-    "anatomy": (Generator.anatomy, anatomy_loss),
-    "leukoaraiosis": (CTGenerator.ct, ct_loss),
-    "burden": (BurdenGenerator.slice_of, burden_loss),
-    "restore": (BurdenGenerator.torn_slice, restore_loss),
-    "foci": (VolumeGenerator.block, foci_loss),
-    "even_foci": (VolumeGenerator.block, even_foci_loss),
-    "lesions": (VolumeGenerator.block, lesions_loss),
-    "even_lesions": (VolumeGenerator.block, even_lesions_loss),
-    "leukoaraiosis_slices": (CTVolumeGenerator.neighbours, ct_loss),
-    "leukoaraiosis_3d": (CTVolumeGenerator.block, lesions_loss),
-}
-# Of the other tasks: Generator and Settings.
-GENERATORS = {
-    "leukoaraiosis": (CTGenerator, CTSettings),
-    "burden": (BurdenGenerator, BurdenSettings),
-    "restore": (BurdenGenerator, BurdenSettings),
-    "foci": (VolumeGenerator, VolumeSettings),
-    "even_foci": (VolumeGenerator, VolumeSettings),
-    "lesions": (VolumeGenerator, VolumeSettings),
-    "even_lesions": (VolumeGenerator, VolumeSettings),
-    "leukoaraiosis_slices": (CTVolumeGenerator, CTVolumeSettings),
-    "leukoaraiosis_3d": (CTVolumeGenerator, CTVolumeSettings),
+    "wmh": Task(Generator, Settings, Generator.flair, wmh_loss),
+    "anatomy": Task(Generator, Settings, Generator.anatomy, anatomy_loss),
+    "leukoaraiosis": Task(CTGenerator, CTSettings, CTGenerator.ct, ct_loss),
+    "leukoaraiosis_slices": Task(CTVolumeGenerator, CTVolumeSettings, CTVolumeGenerator.neighbours, ct_loss),
+    "leukoaraiosis_3d": Task(CTVolumeGenerator, CTVolumeSettings, CTVolumeGenerator.block, lesions_loss),
+    "burden": Task(BurdenGenerator, BurdenSettings, BurdenGenerator.slice_of, burden_loss),
+    "restore": Task(BurdenGenerator, BurdenSettings, BurdenGenerator.torn_slice, restore_loss),
+    "foci": Task(VolumeGenerator, VolumeSettings, VolumeGenerator.block, foci_loss),
+    "even_foci": Task(VolumeGenerator, VolumeSettings, VolumeGenerator.block, even_foci_loss),
+    "lesions": Task(VolumeGenerator, VolumeSettings, VolumeGenerator.block, lesions_loss),
+    "even_lesions": Task(VolumeGenerator, VolumeSettings, VolumeGenerator.block, even_lesions_loss),
 }
 PREPARE = {**SCALINGS, "hounsfield": hounsfield_window}
 
@@ -211,10 +209,10 @@ def make_generator(recipe: dict, data: Path, seed: int, device: torch.device) ->
             data, HERE / "cache" / "scans", load_bundle(ship(recipe["teacher"], HERE / "runs" / "bundles"))
         )
     heads, shapes = (subset(items, share, recipe["seed"]) for items in (heads, shapes))
-    kind, settings = GENERATORS.get(recipe["task"], (Generator, Settings))
-    settings = settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()})
+    task = TASKS[recipe["task"]]
+    settings = task.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()})
     heads, shapes, scans = ([item.to(device) for item in items] for items in (heads, shapes, scans))
-    return kind(heads, shapes, box, settings, seed, device, scans)
+    return task.generator(heads, shapes, box, settings, seed, device, scans)
 
 
 def forward(network: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
@@ -256,7 +254,7 @@ class Batches(IterableDataset):
         recipe, worker = self.recipe, get_worker_info()
         seed = self.seed + (worker.id * WORKER_SEEDS if worker else 0)
         generator = make_generator(recipe, self.data, seed, self.device)
-        draw, turns = TASKS[recipe["task"]][0], recipe.get("draw", [{}])
+        draw, turns = TASKS[recipe["task"]].draw, recipe.get("draw", [{}])
         prepare = PREPARE[recipe["intensity"]] if "intensity" in recipe else lambda image: image
         while True:  # every batch has every sequence
             drawn = (draw(generator, **turns[n % len(turns)]) for n in range(recipe["batch"]))
@@ -302,7 +300,7 @@ def seeing(kernel: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> Path:
-    loss_of = TASKS[recipe["task"]][1]
+    loss_of = TASKS[recipe["task"]].loss
     run = HERE / "runs" / recipe["name"]
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe["seed"])

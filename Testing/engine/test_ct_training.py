@@ -98,9 +98,9 @@ def test_every_tissue_has_its_attenuation_and_grey_matter_is_above_white():
     for seed in range(300):
         hu = tissue_hu(np.random.default_rng(seed).uniform)
         assert 25 <= hu["white_matter"] <= 33
-        assert 34 <= hu["cortex"] <= 41
-        assert hu["cortex"] - hu["white_matter"] >= 1
-        assert all(33 <= hu[name] <= 42 for name in ("caudate", "putamen"))
+        assert 34 <= hu["cortex"] <= 46
+        assert 4 <= hu["cortex"] - hu["white_matter"] <= 16
+        assert all(33 <= hu[name] <= 47 for name in ("caudate", "putamen"))
         assert 0 <= hu["csf"] <= 12
         assert 5 <= hu["lateral_ventricle"] <= 12
         assert 40 <= hu["artery"] <= 80
@@ -120,8 +120,8 @@ def test_a_slice_without_noise_shows_every_tissue_within_its_range(head):
             name: float(hu[(slab.tissue == CODE[name]) & (inner | (name != "white_matter"))].median())
             for name in ("white_matter", "cortex", "lateral_ventricle", "bone")
         }
-        assert 24 <= medians["white_matter"] <= 34
-        assert 33 <= medians["cortex"] <= 42
+        assert 21 <= medians["white_matter"] <= 34
+        assert 33 <= medians["cortex"] <= 47
         assert medians["cortex"] > medians["white_matter"]
         assert 5 <= medians["lateral_ventricle"] <= 12
         assert medians["bone"] > 700
@@ -421,7 +421,7 @@ def test_the_ct_recipes_fit_their_network():
         halvings = 2 ** (len(run["network"]["features"]) - 1)
         assert settings.pixel_mm == 0.82  # twice the 0.41 mm of Ryu et al.
         assert not any(n % halvings for n in settings.shape)
-        assert run["task"] in train.GENERATORS
+        assert train.TASKS[run["task"]].settings is CTSettings
         assert run["intensity"] in train.PREPARE
     assert fine["network"] == coarse["network"]
     assert fine["start"] == "ct-coarse"
@@ -474,6 +474,13 @@ def test_neighbouring_slices_of_a_ct_come_with_the_leukoaraiosis_of_the_one_in_t
         (slab,) = draws.slabs
         places = [k for k, plane in enumerate(slab.targets[0]) if np.array_equal(plane, target)]
         assert any(np.array_equal(slab.seen[k], slices[1]) for k in places)
+
+
+def test_slices_that_overlap_are_more_and_hold_some_of_their_neighbours(head):
+    beside, over = (blocks(head, 3, thickness_mm=(6.0, 6.0), apart=(n, n), noise_hu=(0.0, 0.0)).slab() for n in (1, 0.5))
+    assert len(over.seen) == 2 * len(beside.seen)
+    steps = [np.abs(np.diff(slab.seen.astype(float).clip(0, 80), axis=0)).mean() for slab in (beside, over)]
+    assert steps[1] < 0.8 * steps[0]
 
 
 def test_the_median_of_brain_tissue_is_brought_to_its_level_in_blocks_of_a_ct(head):

@@ -340,7 +340,7 @@ def test_the_cards_say_how_the_networks_were_trained(model):
     networks = set()
     for run in card["runs"]:
         run = recipe.read_recipe(run)
-        _, kind = train.GENERATORS.get(run["task"], (Generator, Settings))
+        kind = train.TASKS[run["task"]].settings
         settings = kind(**{**run["settings"], "shape": tuple(run["settings"].get("shape", kind.shape))})
         if kind is train.VolumeSettings:
             size_mm = (card["preprocessing"]["in_plane_mm"], card["preprocessing"].get("slice_mm"))
@@ -495,16 +495,16 @@ def test_a_worker_draws_ahead_what_training_would_have_drawn(training):
 
 def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(training, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 1)
-    draw, loss = train.TASKS["wmh"]
+    task = train.TASKS["wmh"]
     drawn = []
 
     def stopped_in_the_second_step(source):
         drawn.append(1)
         if len(drawn) == 4:
             raise KeyboardInterrupt
-        return draw(source)
+        return task.draw(source)
 
-    monkeypatch.setitem(train.TASKS, "wmh", (stopped_in_the_second_step, loss))
+    monkeypatch.setitem(train.TASKS, "wmh", task._replace(draw=stopped_in_the_second_step))
     with pytest.raises(KeyboardInterrupt):
         run(steps=3)
     folder = train.HERE / "runs" / "tiny"
