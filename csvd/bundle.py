@@ -101,9 +101,9 @@ class Bundle:
         return max(1, int(self.card["preprocessing"].get("slab_mm", 0) / spacing_mm + ROUNDING))
 
     @property
-    def tissue_hu(self) -> float | None:
-        """To what HU the median of a CT's brain tissue is brought; None where its level stays as it is."""
-        return self.card["preprocessing"].get("tissue_hu")
+    def white_hu(self) -> float | None:
+        """To what HU the median of a CT's white matter is brought; None where its level stays as it is."""
+        return self.card["preprocessing"].get("white_hu")
 
     @property
     def in_3d(self) -> bool:

@@ -26,7 +26,7 @@ class CTVolumeSettings(BlockSettings, CTSettings):
     most_slices: int = 50
     # Slices lie this share of their thickness apart: those brought upright or averaged hold some of their neighbours.
     apart: tuple[float, float] = (1.0, 1.0)
-    tissue_hu: float | None = None  # to which the median of brain tissue is brought, as in use; None: as scanned
+    white_hu: float | None = None  # to which the median of white matter is brought, as in use; None: as scanned
 
 
 class CTVolumeGenerator(Blocks, CTGenerator):
@@ -52,15 +52,15 @@ class CTVolumeGenerator(Blocks, CTGenerator):
         slab = self.lay(patient, stack)
         lesion, infarct = self.disease(slab)
         hu = self.attenuation(slab, lesion, infarct, stack.pixel_mm)
-        share, brain, tissue, from_ventricles_mm = (
+        share, brain, white, from_ventricles_mm = (
             by_slice(slab, values, slices)
             for values in (
-                lesion, self.is_brain[slab.tissue], self.is_parenchyma[slab.tissue], from_ventricles(slab)
+                lesion, self.is_brain[slab.tissue], self.is_white[slab.tissue], from_ventricles(slab)
             )
         )  # fmt: skip
         planes = zip(self.reconstructed(slab, hu, stack), brain, strict=True)
         seen = torch.stack([self.strip(*plane) for plane in self.alike(planes)])
-        seen = levelled(seen.numpy(force=True), (tissue > 0.5).numpy(force=True), s.tissue_hu)
+        seen = levelled(seen.numpy(force=True), (white > 0.5).numpy(force=True), s.white_hu)
         target = share > s.target_fraction
         rims = thin_rims(target, from_ventricles_mm, s.rim_mm)
         targets = torch.where(rims, UNKNOWN, target.float())

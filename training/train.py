@@ -12,6 +12,7 @@ import argparse
 import copy
 import csv
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -299,6 +300,12 @@ def seeing(kernel: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return several
 
 
+def blend(run: Path) -> None:
+    """The weights of a finished run become the mean of those at the step ``blend`` and those at the end."""
+    early, late = (load_file(run / f"{name}.safetensors") for name in ("blend", "weights"))
+    save_file({name: (early[name] + late[name]) / 2 for name in late}, run / "weights.safetensors")
+
+
 def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> Path:
     loss_of = TASKS[recipe["task"]].loss
     run = HERE / "runs" / recipe["name"]
@@ -361,6 +368,10 @@ def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> P
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
             save_file({k: v.contiguous() for k, v in average.state_dict().items()}, run / "weights.safetensors")
+        if step + 1 == recipe.get("blend"):
+            shutil.copy(run / "weights.safetensors", run / "blend.safetensors")
+        if step + 1 == steps and "blend" in recipe:
+            blend(run)
     draw_curve(log)
     return run
 

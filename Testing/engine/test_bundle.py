@@ -230,7 +230,7 @@ BAD_CARDS = {
     "an intensity nobody knows": lambda card: card["preprocessing"].update(intensity="histogram"),
     "a FLAIR model with Hounsfield units": lambda card: card["preprocessing"].update(intensity="hounsfield"),
     "a FLAIR model that averages slices": lambda card: card["preprocessing"].update(slice_mm=5),
-    "a FLAIR model with a level in Hounsfield units": lambda card: card["preprocessing"].update(tissue_hu=32),
+    "a FLAIR model with a level in Hounsfield units": lambda card: card["preprocessing"].update(white_hu=32),
     "a CT model without its slices": lambda card: card.update(
         task="leukoaraiosis", preprocessing=card["preprocessing"] | {"intensity": "hounsfield"}
     ),

@@ -477,16 +477,17 @@ def test_neighbouring_slices_of_a_ct_come_with_the_leukoaraiosis_of_the_one_in_t
 
 
 def test_slices_that_overlap_are_more_and_hold_some_of_their_neighbours(head):
-    beside, over = (blocks(head, 3, thickness_mm=(6.0, 6.0), apart=(n, n), noise_hu=(0.0, 0.0)).slab() for n in (1, 0.5))
+    alike = {"thickness_mm": (6.0, 6.0), "noise_hu": (0.0, 0.0)}
+    beside, over = (blocks(head, 3, **alike, apart=(share, share)).slab() for share in (1.0, 0.5))
     assert len(over.seen) == 2 * len(beside.seen)
     steps = [np.abs(np.diff(slab.seen.astype(float).clip(0, 80), axis=0)).mean() for slab in (beside, over)]
     assert steps[1] < 0.8 * steps[0]
 
 
-def test_the_median_of_brain_tissue_is_brought_to_its_level_in_blocks_of_a_ct(head):
+def test_the_median_of_white_matter_is_brought_to_its_level_in_blocks_of_a_ct(head):
     levels = [
         np.median(slab.seen[slab.seen > AIR_HU].astype(float))
-        for slab in (blocks(head, healthy=1.0, tissue_hu=hu).slab() for hu in (20.0, 40.0))
+        for slab in (blocks(head, healthy=1.0, white_hu=hu).slab() for hu in (20.0, 40.0))
     ]
     assert levels[1] - levels[0] == pytest.approx(20, abs=0.1)
 

@@ -349,7 +349,7 @@ def test_the_cards_say_how_the_networks_were_trained(model):
             assert settings.shape == tuple(card["preprocessing"]["canvas"])
             assert settings.pixel_mm == card["preprocessing"]["in_plane_mm"]
         assert run.get("intensity") == card["preprocessing"].get("intensity", run.get("intensity"))
-        tasks = {"lesions": "wmh", "even_lesions": "wmh", "even_foci": "foci"}
+        tasks = {"lesions": "wmh", "even_lesions": "wmh", "even_foci": "foci", "leukoaraiosis_slices": "leukoaraiosis"}
         assert tasks.get(run["task"], run["task"]) == card["task"]
         assert run["network"].get("out_channels", run["network"].get("markers", 1)) == len(card["labels"])
         networks.add(json.dumps(run["network"]))
@@ -516,6 +516,17 @@ def test_training_goes_on_where_it_was_stopped_with_slices_it_has_not_seen(train
     assert training == [5_000_015, 5_000_016]
     after_three = load_file(folder / "weights.safetensors")
     assert any(not torch.equal(after_one[name], after_three[name]) for name in after_one)
+
+
+def test_weights_of_a_step_and_of_the_end_are_blended_once(training, monkeypatch):
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 1)
+    folder = run(steps=3, blend=1)
+    early, blended = (load_file(folder / f"{name}.safetensors") for name in ("blend", "weights"))
+    late = torch.load(folder / "checkpoint.pt", weights_only=True)["average"]
+    assert any(not torch.equal(early[name], late[name]) for name in late)
+    assert all(torch.allclose(blended[name], (early[name] + late[name]) / 2) for name in late)
+    again = load_file(run(steps=3, blend=1) / "weights.safetensors")  # nothing is left to do
+    assert all(torch.equal(again[name], blended[name]) for name in late)
 
 
 def test_the_average_of_the_weights_goes_on_from_the_checkpoint(training):

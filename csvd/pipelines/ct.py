@@ -1,7 +1,7 @@
 """Leukoaraiosis on noncontrast head CT, after Ryu et al. (Brain Behav 2025;15(6):e70602).
 
 1. Check the scan. 2. Bring slanted slices upright, average thin ones to 5 mm, take table and skull away, find brain and
-ventricles. 3. Resample the slices to the pixels of the training, bring brain tissue to its level there, cut the brain
+ventricles. 3. Resample the slices to the pixels of the training, bring white matter to its level there, cut the brain
 window. 4. Let nnU-Net's 2D network vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the
 lateral ventricles, measure, grade.
 
@@ -41,8 +41,8 @@ MODEL = "leukoaraiosis-nnunet"
 FLUID_PERCENTILE, FLUID_SHARE, SMOOTH_MM = 20, 0.1, 1.0
 # A lesion is so much darker than the scan's white matter on average: leukoaraiosis has 17.5 +- 4.7 HU (BMC Med Imaging
 # 2024, s12880-024-01340-2), two SD above which are 5 below the 31.8 of white matter in the elderly CT template. The
-# internal capsule is less dark, but looks so between grey nuclei. White matter is where a lesion is unlikely: choice.
-DARKER_HU, NOT_LESION = 5.0, 0.1
+# internal capsule is less dark, but looks so between grey nuclei.
+DARKER_HU = 5.0
 # A small lesion whose darkest tenth is more than FLUID_HU darker holds fluid, as of a horn, cistern or sulcus; the edge
 # of a large one may. Leukoaraiosis is 5 to 15 HU darker (synthetic CTs draw it so). SMALL_ML is a choice: .75, 1 and
 # 1.5 are one on the synthetic patients that choose, so it was taken when the effect of each on docs/accuracy_ct.md was
@@ -102,10 +102,14 @@ def segment_leukoaraiosis(
     located = time.monotonic()
 
     grid = axial_grid(head.image.grid, bundle.in_plane_mm)
-    brain, tissue = brain_slices(head, anatomy, grid), anatomy.mask("tissue", grid)
+    brain = brain_slices(head, anatomy, grid)
+
+    def seen_by(voter: Bundle) -> np.ndarray:
+        return hounsfield_window(levelled(brain, anatomy.labelled("white_matter", grid), voter.white_hu))
+
     probability, predictor, exceptions = votes(
-        bundle, members, lambda voter: hounsfield_window(levelled(brain, tissue, voter.tissue_hu)), grid.spacing_mm[2],
-        device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"), cancelled,
+        bundle, members, seen_by, grid.spacing_mm[2], device, mirror, part(progress, ANATOMY_WORK, 1, "lesions"),
+        cancelled,
     )  # fmt: skip
     probability[resample(infarct, head.image.grid, grid, order=0)] = 0
     # Beside the ventricles leukoaraiosis is nearly as dark as they are and the anatomy network takes it for them: what
@@ -115,8 +119,7 @@ def segment_leukoaraiosis(
     intracranial = without_bone(resample(inside, head.image.grid, ct.grid) > 0.5, ct)
     smooth = smoothed(head)
     probability[(resample(fluid(smooth, anatomy), smooth.grid, ct.grid) > 0.5) | ~intracranial] = 0
-    white = anatomy.labelled("white_matter", ct.grid) & intracranial & (probability < NOT_LESION)
-    probability[pale(probability >= bundle.threshold, white, ct)] = 0
+    probability[pale(probability >= bundle.threshold, head.image, anatomy, ct)] = 0
     ventricles = anatomy.mask("lateral_ventricles", ct.grid)
     bearing = (anatomy.share("lesion_bearing", ct.grid) > 0.5) | ventricles
     probability[superficial(probability >= bundle.threshold, bearing, ct)] = 0
@@ -162,10 +165,14 @@ def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
     return intracranial & ~(edge & (ct.voxels > BONE_HU))
 
 
-def pale(mask: np.ndarray, white: np.ndarray, ct: Image) -> tuple[np.ndarray, ...]:
-    """Indices of the lesions (26-connected) of ``mask`` less than ``DARKER_HU`` darker than ``white`` matter (bool)."""
-    clusters, hu = Clusters.of(mask), ct.voxels.clip(*WINDOW_HU)
-    level = np.median(hu[white]) if white.any() else np.inf
+def pale(mask: np.ndarray, thick: Image, anatomy: Anatomy, ct: Image) -> tuple[np.ndarray, ...]:
+    """Indices of the lesions (26-connected) of ``mask`` less than ``DARKER_HU`` darker than white matter in ``thick``.
+
+    ``thick`` has the averaged slices: in thin ones whatever is outlined is darker than its surroundings by noise alone.
+    """
+    white = anatomy.labelled("white_matter", thick.grid)
+    level = np.median(thick.voxels[white]) if white.any() else np.inf
+    clusters, hu = Clusters.of(mask), resample(thick.voxels.clip(*WINDOW_HU), thick.grid, ct.grid)
     return clusters.voxels_of(clusters.mean(hu[clusters.index]) > level - DARKER_HU)
 
 
@@ -234,12 +241,13 @@ def brain_slices(head: HeadCT, anatomy: Anatomy, grid: Grid) -> np.ndarray:
     return np.where(brain, hu, np.float32(AIR_HU))
 
 
-def levelled(hu: np.ndarray, tissue: np.ndarray, tissue_hu: float | None) -> np.ndarray:
-    """``hu`` of a brain in air, moved as a whole so that the median of its ``tissue`` is ``tissue_hu``.
+def levelled(hu: np.ndarray, white: np.ndarray, white_hu: float | None) -> np.ndarray:
+    """``hu`` of a brain in air, moved as a whole so that the median of its ``white`` matter is ``white_hu``.
 
-    Scanners and kilovolts differ by several HU, which is as much as leukoaraiosis differs from white matter.
+    Scanners and kilovolts differ by several HU, which is as much as leukoaraiosis differs from white matter. Grey
+    matter is no measure of the level: how much denser it is differs as well.
     """
     brain = hu > AIR_HU
-    if tissue_hu is None or not (brain & tissue).any():
+    if white_hu is None or not (brain & white).any():
         return hu
-    return np.where(brain, hu + (np.float32(tissue_hu) - np.median(hu[brain & tissue])), hu)
+    return np.where(brain, hu + (np.float32(white_hu) - np.median(hu[brain & white])), hu)
