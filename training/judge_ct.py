@@ -184,7 +184,10 @@ def as_markdown(bundle: Bundle, found: list[Row], figures: dict) -> str:
         "version 2.3 grey matter was drawn 4 to 10 HU denser than white, of which partial volume left 4 between "
         "cortex and white matter; of the only real CT, the mean of many elderly heads, these are 12 HU apart "
         "(`synthetic_ct.md`). Now 4 to 16 are drawn, and deep white matter may be up to 3 HU darker than the rest, "
-        "which makes it harder: networks that learned from the former CTs take healthy white matter for leukoaraiosis.",
+        "which makes it harder: networks that learned from the former CTs take healthy white matter for leukoaraiosis. "
+        "What is shipped was chosen on these patients and on that real CT, of which 2.3.0 outlines 142 mL and 2.4.0 12 "
+        "(140 and 16 with noise of 3 HU added), when the first table was known of both networks whose weights are "
+        "averaged: .550, .895 and 20 of 20 after 3,200 steps, .581, .915 and 19 of 20 after 7,200.",
         "",
         *tried(TRIED),
         "",

@@ -2,15 +2,16 @@
 
 1. Check the scan. 2. Bring slanted slices upright, average thin ones to 5 mm, take table and skull away, find brain and
 ventricles. 3. Resample the slices to the pixels of the training, bring white matter to its level there, cut the brain
-window. 4. Let nnU-Net's 2D network vote, each slice as it is and mirrored. 5. Threshold. 6. Split at 10 mm from the
-lateral ventricles, measure, grade.
+window. 4. Let nnU-Net's 2D network vote, on every slice with its neighbours, as it is and mirrored. 5. Threshold.
+6. Split at 10 mm from the lateral ventricles, measure, grade.
 
 Where we leave the paper: its window of -1000 to 1000 HU is 0 to 80 HU here (``preprocessing.hounsfield_window``); of
 its z-score only the level is the scan's own; the brain comes from our anatomy network inside the skull; leukoaraiosis
 must lie where white matter, deep grey or brain stem is near, or where ventricles are not as dark as fluid, never in
 bone or what looks like an infarct, with mostly such tissue around it, and be clearly darker than the scan's own white
-matter; the network saw synthetic CTs only; its slices are mirrored left to right alone, since it never saw a head back
-to front, where nnU-Net mirrors along both axes. Every array of the Result lies on the CT's own voxels, slanted or not.
+matter; the network saw synthetic CTs only, and sees the slices above and below as well; its slices are mirrored left to
+right alone, since it never saw a head back to front, where nnU-Net mirrors along both axes. Every array of the Result
+lies on the CT's own voxels, slanted or not.
 """
 
 from __future__ import annotations
