@@ -2,8 +2,8 @@
 
 Images are (R, A) in Hounsfield units (HU). Sources of ranges: white and grey matter, fluid, blood, bone, fat, infarcts,
 leukoaraiosis and noise from the attenuation reported in 12880-024-01340-2 (leukoaraiosis 17.5, SD 4.7; acute infarct
-18.9, SD 6.4; old infarct 11.9, SD 5.9) and measured on an elderly CT template (white 31.8, grey 39.3, ventricle 11.9;
-``docs/synthetic_ct.md``). What has no source is called a choice.
+18.9, SD 6.4; old infarct 11.9, SD 5.9) and measured on a public CT template (white 31.8, grey 39.3, ventricle 11.9);
+the elderly one of ``docs/synthetic_ct.md`` has more contrast. What has no source is called a choice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from .synthesis import blur
 
 AIR_HU, LARGEST_HU = -1000.0, 3071.0  # 12 stored bits of CT, -1024 to 3071
 WHITE_HU, GREY_HU, FLUID_HU, VENTRICLE_HU = (25, 33), (34, 46), (0, 12), (5, 12)
-CONTRAST_HU = (4, 16)  # grey above white: means of two templates differ by 7.5 and 12, of many heads and with gain
+# Grey above white, whence the 46 of grey: 7.5 in the one template and 12 in the other, partial volume and all; choice.
+CONTRAST_HU = (4, 16)
 BLOOD_HU, CALCIUM_HU, BONE_HU = (40, 80), (80, 300), (800, 1700)
 SOFT_HU = (0, 60)  # fluid to blood: between these the gain acts
 ACUTE_HU, OLD_HU = (16, 24), (5, 14)

@@ -12,7 +12,6 @@ import argparse
 import copy
 import csv
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -300,10 +299,16 @@ def seeing(kernel: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return several
 
 
-def blend(run: Path) -> None:
-    """The weights of a finished run become the mean of those at the step ``blend`` and those at the end."""
-    early, late = (load_file(run / f"{name}.safetensors") for name in ("blend", "weights"))
-    save_file({name: (early[name] + late[name]) / 2 for name in late}, run / "weights.safetensors")
+def blended(early: dict[str, torch.Tensor], late: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Mean of two states of one network; counters are those of the later."""
+    return {
+        name: (early[name].to(values.device) + values) / 2 if values.is_floating_point() else values
+        for name, values in late.items()
+    }
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
+    save_file({name: values.contiguous() for name, values in state.items()}, path)
 
 
 def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> Path:
@@ -355,6 +360,8 @@ def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> P
                     ours.lerp_(theirs, 1 - decay)
         losses.append(float(loss.detach()))
         scores.append(score)
+        if step + 1 == recipe.get("blend"):  # what is shipped is the mean of the averages at this step and at the end
+            save_weights(average.state_dict(), run / "blend.safetensors")
         if (step + 1) % 50 == 0:
             row = (step + 1, (step + 1) * batch, time.monotonic() - started, optimiser.param_groups[0]["lr"])
             with log.open("a") as file:
@@ -367,11 +374,10 @@ def train(recipe: dict, data: Path, device: torch.device, workers: int = 0) -> P
             state |= {"optimiser": optimiser.state_dict(), "step": step + 1}
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
-            save_file({k: v.contiguous() for k, v in average.state_dict().items()}, run / "weights.safetensors")
-        if step + 1 == recipe.get("blend"):
-            shutil.copy(run / "weights.safetensors", run / "blend.safetensors")
-        if step + 1 == steps and "blend" in recipe:
-            blend(run)
+            weights = average.state_dict()
+            if step + 1 == steps and "blend" in recipe:
+                weights = blended(load_file(run / "blend.safetensors"), weights)
+            save_weights(weights, run / "weights.safetensors")
     draw_curve(log)
     return run
 

@@ -34,7 +34,7 @@ from csvd.image import Image, read_image
 from csvd.marker import LEUKOARAIOSIS
 from csvd.measure.agreement import dice
 from csvd.networks import build
-from csvd.pipelines.ct import AMONG_TISSUE, over_or_under, pale, rims, segment_leukoaraiosis, superficial
+from csvd.pipelines.ct import AMONG_TISSUE, levelled, over_or_under, pale, rims, segment_leukoaraiosis, superficial
 from csvd.pipelines.walk import vote
 
 VOXEL_ML = PIXEL_MM**2 * 5 / 1000
@@ -263,6 +263,14 @@ def test_a_scanner_that_measures_higher_or_lower_changes_nothing_where_the_card_
     finally:
         write_card(folder / "leukoaraiosis-nnunet", card)
     assert dice(segmented(other).mask, result.mask) < 0.5
+
+
+@pytest.mark.parametrize("grey_hu", [34, 44])
+def test_white_matter_comes_to_its_level_however_dense_grey_matter_is(grey_hu):
+    hu = np.array([-1000, 28, 28, 18, grey_hu, grey_hu, grey_hu, grey_hu], np.float32)
+    white = np.array([0, 1, 1, 1, 0, 0, 0, 0], bool)
+    assert levelled(hu, white, 31).tolist() == [-1000, 31, 31, 21, *[grey_hu + 3] * 4]
+    assert levelled(hu, 0 * white > 0, 31) is hu  # no white matter
 
 
 def test_a_lesion_is_5_hu_darker_than_white_matter_on_average():

@@ -19,7 +19,7 @@ pytest.importorskip("training.heads", reason="training is not beside the tests")
 
 from made_head import made_head
 
-from training import ct_from_mri, ct_physics, heads, recipe, synthesis, train
+from training import ct_from_mri, ct_physics, ct_volumes, heads, recipe, synthesis, train
 from training.ct import CTGenerator, CTSettings, Stack, nod, thin_rims, whole_height
 from training.ct_physics import AIR_HU, draw_scanner, expose, stored, tissue_hu, with_skull
 from training.ct_volumes import CTVolumeGenerator, CTVolumeSettings
@@ -490,6 +490,19 @@ def test_the_median_of_white_matter_is_brought_to_its_level_in_blocks_of_a_ct(he
         for slab in (blocks(head, healthy=1.0, white_hu=hu).slab() for hu in (20.0, 40.0))
     ]
     assert levels[1] - levels[0] == pytest.approx(20, abs=0.1)
+
+
+def test_the_level_of_a_block_is_that_of_white_matter_alone(head, monkeypatch):
+    """Whatever the contrast: not of brain tissue as a whole."""
+    seen = []
+    monkeypatch.setattr(ct_volumes, "levelled", lambda hu, white, level: seen.append((hu, white, level)) or hu)
+    draws = blocks(head, healthy=1.0, white_hu=30.0)
+    draws.slab()
+    ((hu, white, level),) = seen
+    brain = hu > AIR_HU
+    assert level == 30
+    assert 0.1 < (white & brain).sum() / brain.sum() < 0.7
+    assert np.median(hu[white & brain]) < np.median(hu[brain & ~white])
 
 
 # The label of a real CT, from its FLAIR

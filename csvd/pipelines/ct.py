@@ -41,7 +41,7 @@ MODEL = "leukoaraiosis-nnunet"
 # fluid up to a tenth of the way from their darkest fifth to white matter, smoothed against noise; a neighbour is, too.
 FLUID_PERCENTILE, FLUID_SHARE, SMOOTH_MM = 20, 0.1, 1.0
 # A lesion is so much darker than the scan's white matter on average: leukoaraiosis has 17.5 +- 4.7 HU (BMC Med Imaging
-# 2024, s12880-024-01340-2), two SD above which are 5 below the 31.8 of white matter in the elderly CT template. The
+# 2024, s12880-024-01340-2), two SD above which are 5 below the 31.8 of white matter in a public CT template. The
 # internal capsule is less dark, but looks so between grey nuclei.
 DARKER_HU = 5.0
 # A small lesion whose darkest tenth is more than FLUID_HU darker holds fluid, as of a horn, cistern or sulcus; the edge
@@ -166,15 +166,19 @@ def without_bone(intracranial: np.ndarray, ct: Image) -> np.ndarray:
     return intracranial & ~(edge & (ct.voxels > BONE_HU))
 
 
+def white_level(image: Image, anatomy: Anatomy) -> float:
+    """Median of the white matter of ``image``; nan, than which nothing is darker or lighter, where it has none."""
+    white = anatomy.labelled("white_matter", image.grid)
+    return float(np.median(image.voxels[white])) if white.any() else np.nan
+
+
 def pale(mask: np.ndarray, thick: Image, anatomy: Anatomy, ct: Image) -> tuple[np.ndarray, ...]:
     """Indices of the lesions (26-connected) of ``mask`` less than ``DARKER_HU`` darker than white matter in ``thick``.
 
     ``thick`` has the averaged slices: in thin ones whatever is outlined is darker than its surroundings by noise alone.
     """
-    white = anatomy.labelled("white_matter", thick.grid)
-    level = np.median(thick.voxels[white]) if white.any() else np.inf
     clusters, hu = Clusters.of(mask), resample(thick.voxels.clip(*WINDOW_HU), thick.grid, ct.grid)
-    return clusters.voxels_of(clusters.mean(hu[clusters.index]) > level - DARKER_HU)
+    return clusters.voxels_of(clusters.mean(hu[clusters.index]) > white_level(thick, anatomy) - DARKER_HU)
 
 
 def superficial(mask: np.ndarray, tissue: np.ndarray, ct: Image) -> np.ndarray:
@@ -190,13 +194,11 @@ def superficial(mask: np.ndarray, tissue: np.ndarray, ct: Image) -> np.ndarray:
 
 def with_fluid(mask: np.ndarray, smooth: Image, anatomy: Anatomy, ct: Image) -> tuple[np.ndarray, ...]:
     """Indices of the lesions (26-connected) of ``mask`` below ``SMALL_ML`` that hold fluid in ``smooth``."""
-    white = anatomy.labelled("white_matter", smooth.grid)
-    level = np.median(smooth.voxels[white]) if white.any() else -np.inf
     clusters, hu = Clusters.of(mask), resample(smooth.voxels, smooth.grid, ct.grid)
     small = clusters.voxels * ct.voxel_volume_ml < SMALL_ML
     each = np.split(hu[clusters.index], clusters.first[1:]) if clusters.count else []
     darkest = np.array([np.percentile(values, DARKEST) for values in each])
-    return clusters.voxels_of(small & (darkest < level - FLUID_HU))
+    return clusters.voxels_of(small & (darkest < white_level(smooth, anatomy) - FLUID_HU))
 
 
 def over_or_under(ventricles: np.ndarray, grid: Grid) -> np.ndarray:
@@ -218,11 +220,11 @@ def fluid(smooth: Image, anatomy: Anatomy) -> np.ndarray:
     ``smooth``, which ``smoothed`` gives.
     """
     grid, hu = smooth.grid, smooth.voxels
-    ventricles, white = anatomy.mask("lateral_ventricles", grid), anatomy.labelled("white_matter", grid)
-    if not (ventricles.any() and white.any()):
+    ventricles, level = anatomy.mask("lateral_ventricles", grid), white_level(smooth, anatomy)
+    if np.isnan(level) or not ventricles.any():
         return ventricles
     darkest = np.percentile(hu[ventricles], FLUID_PERCENTILE)
-    dark = ventricles & (hu < darkest + FLUID_SHARE * (np.median(hu[white]) - darkest))
+    dark = ventricles & (hu < darkest + FLUID_SHARE * (level - darkest))
     neighbours = ndimage.generate_binary_structure(3, 1)
     neighbours.swapaxes(0, grid.slice_axis)[[0, 2]] = False  # in the slice only
     return ndimage.binary_dilation(dark, neighbours) & ventricles
