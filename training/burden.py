@@ -34,6 +34,8 @@ SUPRATENTORIAL_WHITE = [CODE["white_matter"], CODE["lesion"]]
 OUTLINE = 0.5  # share of a voxel from which it belongs to a marker
 TRACE = 0.1  # share of a voxel from which a marker may be seen in it: choice
 PIAL_MM = 1.5  # choice: half of a cortex, so that both banks of a sulcus leave their middle visible
+MASK_POWER = 4  # times the phase mask is multiplied (Haacke et al., Magn Reson Med 2004)
+PHASE_MM = 0.5  # SD of what the scanner blurs before there is a phase: choice, the middle of what ``acquire`` draws
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class BurdenSettings(Settings):
     )
     none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
     noise: float = 0.5  # of the default, which is twice what nine real T1 and a gradient echo have
+    # Phase, over pi, of a voxel that is all vein or bleed: choice, around the .2 to .3 that make of the magnitude of
+    # docs/synthetic_burden.md its SWI. The share of scans that are a magnitude alone, as T2*-weighted ones are.
+    phase: tuple[float, float] = (0.1, 0.5)
+    magnitude: float = 0.0
     slices: int = 1  # that a network sees at once: the one in the middle, and as many neighbours to either side
 
 
@@ -118,7 +124,7 @@ class BurdenGenerator(PatientGenerator):
             if (brains[middle] > 0.5).sum() * kept.pixel_mm**2 >= 800:
                 break
         markers = self.grow_markers(slab, self.density(kept.slices))
-        planes = self.acquired(by_slice(slab, self.signal_of(sequence)(slab, markers), kept.slices))
+        planes = self.acquired(self.signal(sequence, slab, markers, kept.slices))
         targets = torch.full((len(MARKERS), *brains[middle].shape), UNKNOWN, device=self.device)
         for name in SEQUENCES[sequence]:
             share = by_slice(slab, getattr(markers, name), kept.slices)[middle]
@@ -289,8 +295,11 @@ class BurdenGenerator(PatientGenerator):
 
     # Signals
 
-    def signal_of(self, sequence: str):
-        return {"flair": self.burden_flair, "swi": self.swi, "t1": self.t1}[sequence]
+    def signal(self, sequence: str, slab: Slab, markers: Markers, slices: int) -> torch.Tensor:
+        """What there is to acquire of ``flair``, ``swi`` or ``t1``: (S, R, A)."""
+        if sequence == "swi":
+            return self.swi(slab, markers, slices)
+        return by_slice(slab, (self.burden_flair if sequence == "flair" else self.t1)(slab, markers), slices)
 
     def burden_flair(self, slab: Slab, markers: Markers) -> torch.Tensor:
         """FLAIR, white matter at 1: lacunes are dark, most with a bright rim of 1 to 2 mm (STRIVE-2): (N,)."""
@@ -314,8 +323,19 @@ class BurdenGenerator(PatientGenerator):
         image = image + markers.perivascular * u(0.6, 1.0) * (fluid - image)
         return image * (1 - markers.microbleed * u(0, 0.5))
 
-    def swi(self, slab: Slab, markers: Markers) -> torch.Tensor:
-        """Susceptibility-weighted magnitude with its veins, iron, calcium and air: (N,)."""
+    def swi(self, slab: Slab, markers: Markers, slices: int) -> torch.Tensor:
+        """Magnitude of a gradient echo times the mask of its phase, as SWI is made (Haacke et al. 2004): (S, R, A).
+
+        The mask darkens what is paramagnetic, veins and bleeds. It works on voxels, so that it makes black what the
+        thickness of a slice leaves faint. Calcium has a phase of the other sign, and air loses signal without any.
+        """
+        magnitude, iron = self.gradient_echo(slab, markers)
+        phase = self.uniform(*self.settings.phase) * (self.rng.random() >= self.settings.magnitude)
+        share = torch.stack([blur(plane, PHASE_MM / self.settings.pixel_mm) for plane in by_slice(slab, iron, slices)])
+        return by_slice(slab, magnitude, slices) * (1 - phase * share) ** MASK_POWER
+
+    def gradient_echo(self, slab: Slab, markers: Markers) -> tuple[torch.Tensor, torch.Tensor]:
+        """T2*-weighted magnitude with its veins, iron, calcium and air, and the share that is vein or bleed: (N,)."""
         rng, u, points, tissue = self.rng, self.uniform, slab.points, slab.tissue
         image = self.any_signal(slab, markers.wmh, "t2star")
         level = image[self.is_brain[tissue] > 0].median()
@@ -325,17 +345,18 @@ class BurdenGenerator(PatientGenerator):
         cavity = torch.sigmoid(markers.infarct / u(0.5, 1.5)) * self.is_inside[tissue]
         image = image + cavity * (u(0.5, 1.6) * level - image)
         inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
+        left = torch.ones_like(image)  # of the signal, beside veins and bleeds
         for _ in range(int(rng.integers(1, 5))):
-            image = image * (1 - self.veins(slab, u(0.2, 0.5), u(4, 9)) * inside * u(0.3, 0.95))
+            left = left * (1 - self.veins(slab, u(0.2, 0.5), u(4, 9)) * inside * u(0.3, 0.95))
         for _ in range(int(rng.integers(4, 11))):  # wide ones follow sulci over centimetres, which makes these dark
             pia = self.pial_surface(slab.head, u(0.1, 0.25))
-            image = image * (1 - self.veins(slab, u(0.25, 0.8), u(5, 16), pia) * inside * u(0.5, 0.95))
+            left = left * (1 - self.veins(slab, u(0.25, 0.8), u(5, 16), pia) * inside * u(0.5, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
             for centre in self.centres(slab, self.is_hemisphere[tissue] * (ventricle < 18), int(rng.integers(3, 40))).T:
                 self.draw_tube(slab, depth, centre, self.outwards(slab.head, centre), u(5, 20) / 2, u(0.45, 0.8))
-            image = image * (1 - torch.sigmoid(depth / 0.2) * self.is_brain[tissue] * u(0.2, 0.8))
+            left = left * (1 - torch.sigmoid(depth / 0.2) * self.is_brain[tissue] * u(0.2, 0.8))
         for name, often in (("choroid_plexus", 0.6), ("pallidum", 0.3)):  # calcium
             if rng.random() < often:
                 fleck = torch.sigmoid(6 * (self.noise(points, u(1.2, 3.0), rng) - u(0.4, 1.8)))
@@ -346,7 +367,8 @@ class BurdenGenerator(PatientGenerator):
             image = image * (1 - lost * torch.sigmoid((low + u(10, 40) - points[2]) / 4) * u(0.5, 1.0))
         halo = torch.stack([blur(plane, 1.2 / self.settings.pixel_mm) for plane in slab.fill(markers.microbleed)])
         image = image * (1 + u(0, 0.3) * halo[slab.keep] * (1 - markers.microbleed))  # the lobe beside a dipole
-        return (image * (1 - markers.microbleed * u(0.5, 0.95))).clamp(min=0)
+        left = left * (1 - markers.microbleed * u(0.5, 0.95))
+        return (image * left).clamp(min=0), 1 - left
 
     # Several slices
 
@@ -362,7 +384,7 @@ class BurdenGenerator(PatientGenerator):
 
     def as_scan(self, sequence: str, slab: Slab, stack: Stack, markers: Markers) -> Sequence3D:
         kept, self.settings = self.settings, replace(self.settings, pixel_mm=stack.pixel_mm)
-        signal = by_slice(slab, self.signal_of(sequence)(slab, markers), stack.shape[2])
+        signal = self.signal(sequence, slab, markers, stack.shape[2])
         slices = torch.stack(self.acquired(signal), 2).cpu().numpy()
         self.settings = kept
         voxels = np.rint(slices * 300).clip(0, 32767).astype(np.int16)

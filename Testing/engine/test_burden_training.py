@@ -20,6 +20,7 @@ from training.burden import MARKERS, SEQUENCES, BurdenGenerator, BurdenSettings,
 from training.ct import nod
 from training.heads import BRAIN, CODE, STEP_MM
 from training.patients import Stack
+from training.sample import by_slice
 from training.synthesis import UNKNOWN, sample
 from training.volumes import VolumeGenerator, VolumeSettings, measurable
 
@@ -149,9 +150,26 @@ def test_lacunes_are_dark_on_t1_and_flair_and_microbleeds_on_swi(head):
     for sequence, marker in (("t1", "lacune"), ("flair", "lacune"), ("swi", "microbleed")):
         shown = {"lacune": lacune, "microbleed": bleed}[marker]
         markers = Markers(**{**dict.fromkeys(Markers.__annotations__, none), "infarct": none - 9, marker: shown})
-        signal = draws.signal_of(sequence)(slab, markers)
+        signal = draws.signal(sequence, slab, markers, len(slab.keep))[slab.keep]
         inside = (shown > 0.9) & (slab.tissue == CODE["white_matter"])
         assert signal[inside].median() < 0.75 * signal[white].median()
+
+
+def test_the_phase_makes_black_what_a_slice_leaves_faint(head):
+    draws = generator(head)
+    slab, _ = whole(draws, head)
+    none, bleed = torch.zeros(slab.tissue.shape), draws.grow_microbleeds(slab, 12)
+    markers = Markers(none, bleed, none, none, none - 9)
+    swi = {}
+    for name, settings in {"weak": {}, "strong": {"phase": (0.4, 0.4)}, "echo": {"magnitude": 1.0}}.items():
+        draws = generator(head, 3, **{"phase": (0.2, 0.2), **settings})
+        swi[name] = draws.swi(slab, markers, 30)  # slices of 3 mm
+    share = by_slice(slab, bleed, 30)
+    faint = (share > 0.2) & (share < 0.6)
+    weak, strong = ((swi[name] / swi["echo"])[faint].median() for name in ("weak", "strong"))
+    assert strong < weak < 0.95
+    tissue = (share < 0.001) & (swi["echo"] > 0)
+    assert (swi["strong"] / swi["echo"])[tissue].median() == pytest.approx(1, abs=0.01)
 
 
 def test_a_spot_that_nowhere_fills_half_a_pixel_is_neither_marker_nor_background():
