@@ -35,7 +35,6 @@ OUTLINE = 0.5  # share of a voxel from which it belongs to a marker
 TRACE = 0.1  # share of a voxel from which a marker may be seen in it: choice
 PIAL_MM = 1.5  # choice: half of a cortex, so that both banks of a sulcus leave their middle visible
 MASK_POWER = 4  # times the phase mask is multiplied (Haacke et al., Magn Reson Med 2004)
-PHASE_MM = 0.5  # SD of what the scanner blurs before there is a phase: choice, the middle of what ``acquire`` draws
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,18 @@ class BurdenSettings(Settings):
     edge_mm: tuple[float, float] = (0.2, 0.65)
     flair_mm: tuple[float, float] = (1.0, 6.0)  # slice thickness
     swi_mm: tuple[float, float] = (1.0, 3.0)
+    # Choice: the blur of pixels of .5 to 1 mm, with which SWI is acquired, and of no coarser ones. Width at half height
+    # is 2.35 SD.
+    swi_blur_mm: tuple[float, float] = (0.2, 0.45)
     t1_mm: tuple[float, float] = (0.8, 2.0)
     often: dict[str, float] = field(  # mean number in a slice or, of whole patients, in a part of the head
         default_factory=lambda: {"microbleed": 4.0, "lacune": 2.0, "basal": 10.0, "centrum": 15.0}
     )
     none: float = 0.2  # share of slices without any microbleed, lacune or perivascular space
     noise: float = 0.5  # of the default, which is twice what nine real T1 and a gradient echo have
-    # Phase, over pi, of a voxel that is all vein or bleed: choice, around the .2 to .3 that make of the magnitude of
-    # docs/synthetic_burden.md its SWI. The share of scans that are a magnitude alone, as T2*-weighted ones are.
+    # Phase, over pi, of a voxel that is all vein or bleed: choice, as with sharper, thinner and more veins it gives the
+    # dark voxels of the one real SWI (docs/synthetic_burden.md). The share of scans that are a magnitude alone, as
+    # T2*-weighted ones are.
     phase: tuple[float, float] = (0.1, 0.5)
     magnitude: float = 0.0
     slices: int = 1  # that a network sees at once: the one in the middle, and as many neighbours to either side
@@ -124,7 +127,7 @@ class BurdenGenerator(PatientGenerator):
             if (brains[middle] > 0.5).sum() * kept.pixel_mm**2 >= 800:
                 break
         markers = self.grow_markers(slab, self.density(kept.slices))
-        planes = self.acquired(self.signal(sequence, slab, markers, kept.slices))
+        planes = self.acquired(self.signal(sequence, slab, markers, kept.slices), sequence)
         targets = torch.full((len(MARKERS), *brains[middle].shape), UNKNOWN, device=self.device)
         for name in SEQUENCES[sequence]:
             share = by_slice(slab, getattr(markers, name), kept.slices)[middle]
@@ -277,7 +280,7 @@ class BurdenGenerator(PatientGenerator):
     ) -> torch.Tensor:  # fmt: skip
         """Share of each point that is a vein: curves of all directions, or on a ``surface``: (N,)."""
         away = self.noise.from_curves(slab.points, length_mm, radius_mm + 1, self.rng, surface)
-        return torch.sigmoid((radius_mm - away) / 0.3)
+        return torch.sigmoid((radius_mm - away) / 0.2)
 
     def pial_surface(self, head: Head, level: float) -> Callable[[torch.Tensor], torch.Tensor]:
         """The surface that follows sulci and the walls of the ventricles, as ``SmoothNoise.from_curves`` asks for it.
@@ -331,7 +334,8 @@ class BurdenGenerator(PatientGenerator):
         """
         magnitude, iron = self.gradient_echo(slab, markers)
         phase = self.uniform(*self.settings.phase) * (self.rng.random() >= self.settings.magnitude)
-        share = torch.stack([blur(plane, PHASE_MM / self.settings.pixel_mm) for plane in by_slice(slab, iron, slices)])
+        sigma = np.mean(self.settings.swi_blur_mm) / self.settings.pixel_mm
+        share = torch.stack([blur(plane, sigma) for plane in by_slice(slab, iron, slices)])
         return by_slice(slab, magnitude, slices) * (1 - phase * share) ** MASK_POWER
 
     def gradient_echo(self, slab: Slab, markers: Markers) -> tuple[torch.Tensor, torch.Tensor]:
@@ -346,11 +350,11 @@ class BurdenGenerator(PatientGenerator):
         image = image + cavity * (u(0.5, 1.6) * level - image)
         inside = self.is_inside[tissue]  # a vein that ended where cortex does would be a bleed to any reader
         left = torch.ones_like(image)  # of the signal, beside veins and bleeds
-        for _ in range(int(rng.integers(1, 5))):
-            left = left * (1 - self.veins(slab, u(0.2, 0.5), u(4, 9)) * inside * u(0.3, 0.95))
-        for _ in range(int(rng.integers(4, 11))):  # wide ones follow sulci over centimetres, which makes these dark
+        for _ in range(int(rng.integers(2, 7))):
+            left = left * (1 - self.veins(slab, u(0.2, 0.4), u(4, 9)) * inside * u(0.3, 0.95))
+        for _ in range(int(rng.integers(6, 15))):  # wide ones follow sulci over centimetres, which makes these dark
             pia = self.pial_surface(slab.head, u(0.1, 0.25))
-            left = left * (1 - self.veins(slab, u(0.25, 0.8), u(5, 16), pia) * inside * u(0.5, 0.95))
+            left = left * (1 - self.veins(slab, u(0.2, 0.55), u(5, 16), pia) * inside * u(0.5, 0.95))
         if rng.random() < 0.6:  # medullary veins: straight and radial to the ventricles
             depth = torch.full(tissue.shape, -9.0, device=self.device)
             ventricle = sample(slab.head.ventricle_mm, points).float() * STEP_MM
@@ -372,9 +376,14 @@ class BurdenGenerator(PatientGenerator):
 
     # Several slices
 
-    def acquired(self, planes: torch.Tensor) -> list[torch.Tensor]:
+    def acquired(self, planes: torch.Tensor, sequence: str = "flair") -> list[torch.Tensor]:
         """(S, R, A) as one scanner acquires them; the noise itself goes on from slice to slice."""
-        return [self.acquire(plane, self.settings.noise) for plane in self.alike(planes)]
+        kept = self.settings
+        if sequence == "swi":
+            self.settings = replace(kept, blur_mm=kept.swi_blur_mm, coarse=0.0)
+        slices = [self.acquire(plane, kept.noise) for plane in self.alike(planes)]
+        self.settings = kept
+        return slices
 
     # Whole scans
 
@@ -385,7 +394,7 @@ class BurdenGenerator(PatientGenerator):
     def as_scan(self, sequence: str, slab: Slab, stack: Stack, markers: Markers) -> Sequence3D:
         kept, self.settings = self.settings, replace(self.settings, pixel_mm=stack.pixel_mm)
         signal = self.signal(sequence, slab, markers, stack.shape[2])
-        slices = torch.stack(self.acquired(signal), 2).cpu().numpy()
+        slices = torch.stack(self.acquired(signal, sequence), 2).cpu().numpy()
         self.settings = kept
         voxels = np.rint(slices * 300).clip(0, 32767).astype(np.int16)
 

@@ -112,7 +112,7 @@ def as_markdown(real: dict[str, dict], synthetic: list[dict]) -> str:
         "place, without any marker, are measured by the same rules: a voxel over the median of the "
         f"{BASE_MM:g} mm around it in its slice; dark is below {DARK:g} of that. One person, one scanner: this finds "
         "gross faults only, and says nothing about microbleeds. The synthetic SWI is a magnitude times the mask of its "
-        "phase, as the real one; how strong the mask is was chosen by this table, all else was there before.",
+        "phase, as the real one; the mask, and how sharp, wide and many the veins are, were chosen by this table.",
         "",
         "| | real magnitude | real SWI | synthetic, median (5 to 95 % of crops) | |",
         "| --- | ---: | ---: | ---: | --- |",

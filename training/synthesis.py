@@ -51,6 +51,8 @@ class Settings:
     folds: float = 0.8  # share of slabs whose cortex folds deeper than in the map, where the map says white matter
     healthy: float = 0.18  # share of slabs without any lesion
     infarct: float = 0.1  # share of slabs with an infarct
+    blur_mm: tuple[float, float] = (0.2, 0.85)  # SD of what the scanner blurs in plane
+    coarse: float = 0.15  # share of slices of a coarse matrix, blurred by .8 to 1.4 mm besides
     grainy: float = 0.4  # share of slices whose noise is correlated
     grain: tuple[float, float] = (0.6, 0.6)  # its length, pixels
     reach: tuple[float, float] = (1.2, 0.7)  # of a halo around the ventricles, mm: mean and SD of its logarithm
@@ -566,8 +568,8 @@ class Generator:
         """What the scanner and its software do to a slice (R, A); ``noise`` is a factor on its level."""
         rng, u = self.rng, self.uniform
         pixel = self.settings.pixel_mm
-        image = blur(image, u(0.2, 0.85) / pixel)
-        if rng.random() < 0.15:  # coarse in-plane matrix
+        image = blur(image, u(*self.settings.blur_mm) / pixel)
+        if rng.random() < self.settings.coarse:  # in-plane matrix
             image = blur(image, u(0.8, 1.4) / pixel)
         if rng.random() < 0.2:  # edge enhancement of the console
             image = (image + u(0.2, 0.8) * (image - blur(image, 1.2))).clamp(min=0)

@@ -28,11 +28,11 @@ SHELL_MM, ENCLOSED, AWAY, WALL = 3.0, 0.5, 0.4, 0.25
 # three real patients with multiple sclerosis do not.
 LIKE_FLUID, BESIDE_MM = 0.65, 4.0
 EDGE_MM = 1.0  # choice: about a voxel, in which a candidate and the tissue beside it share the signal
-# A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is darker
-# than half way from a candidate to the tissue within REACH_MM, and joined to it, is one thing with it; that is a line
-# unless most of it is the candidate, as of a microbleed that a thin vein touches.
+# A microbleed is no longer than 10 mm (STRIVE-2), however little of a vein the network marks. Choices: what is ALIKE of
+# the way from the tissue within REACH_MM to a candidate, and joined to it, is one thing with it, as all of a vein is
+# about as dark; that is a line unless most of it is the candidate, as of a microbleed that a thin vein touches.
 LONGEST_MM = cutoff("microbleed_size").value[1]
-REACH_MM, MOST = 12.0, 0.5
+REACH_MM, ALIKE, MOST = 12.0, 0.65, 0.5
 DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
 DARKEST_OF_LACUNE = 10  # of few voxels most are its edge
 LEVEL = 0.5  # choice: of .3, .5 and .7 none found more microbleeds, or fewer false ones, where thresholds are chosen
@@ -91,7 +91,8 @@ def dark_lines(probability: np.ndarray, swi: np.ndarray, grid: Grid) -> np.ndarr
         level, darkest = np.median(values[beside]), np.percentile(values[candidate], DARKEST)
         if darkest >= level:
             return False
-        labels, _ = ndimage.label((inside & (values < (level + darkest) / 2)) | candidate, TOUCHING)
+        alike = values < level - ALIKE * (level - darkest)
+        labels, _ = ndimage.label((inside & alike) | candidate, TOUCHING)
         joined = labels == labels[candidate][0]
         if candidate.sum() > MOST * joined.sum():
             return False
