@@ -108,8 +108,10 @@ def as_markdown(
         f"({', '.join(sorted(heads))}{exception}). They say how far the networks do what they "
         "learned, **not how well it reads a real scan**: no real microbleed, lacune or perivascular space with an "
         "outline, and no SWI of a whole brain, is to be had here. "
-        f"{'; '.join(seen_by)}. Training: {trained}. Published networks that learned from real patients find 67 to 90 "
-        "% of microbleeds at .5 to 3 false ones a scan; for lacunes the VALDO challenge calls none practical yet.",
+        f"{'; '.join(seen_by)}. Training: {trained}. SWIs are drawn as docs/synthetic_burden.md "
+        "says; figures of microbleeds before version 0.4 are of other, blurred ones. Published networks that learned "
+        "from real patients find 67 to 90 % of microbleeds at .5 to 3 false ones a scan; for lacunes the VALDO "
+        "challenge calls none practical yet.",
         "",
         f"{len(patients)} patients, {sum(patient.well for patient in patients)} of them without any marker; "
         f"{len(patients) - len(reported)} chose the thresholds and the other {len(reported)} are reported. All figures "
