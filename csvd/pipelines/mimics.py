@@ -37,7 +37,9 @@ LONGEST_MM = cutoff("microbleed_size").value[1]
 REACH_MM, ALIKE, MOST = 12.0, 0.8, 0.5
 DARKEST = 20  # percentile of a candidate's voxels: their noise is left out
 DARKEST_OF_LACUNE = 10  # of few voxels most are its edge
-LEVEL = 0.5  # choice: of .3, .5 and .7 none found more microbleeds, or fewer false ones, where thresholds are chosen
+# Choice: of .3, .5 and .7 none found more microbleeds, or fewer false ones, with microbleed-unet3d 0.3 where thresholds
+# are chosen.
+LEVEL = 0.5
 
 
 def not_enclosed(probability: np.ndarray, tissue: np.ndarray, ventricles: np.ndarray, grid: Grid) -> np.ndarray:
