@@ -334,8 +334,7 @@ class BurdenGenerator(PatientGenerator):
         """
         magnitude, iron = self.gradient_echo(slab, markers)
         phase = self.uniform(*self.settings.phase) * (self.rng.random() >= self.settings.magnitude)
-        sigma = np.mean(self.settings.swi_blur_mm) / self.settings.pixel_mm
-        share = torch.stack([blur(plane, sigma) for plane in by_slice(slab, iron, slices)])
+        share = self.blurred(by_slice(slab, iron, slices), np.mean(self.settings.swi_blur_mm))
         return by_slice(slab, magnitude, slices) * (1 - phase * share) ** MASK_POWER
 
     def gradient_echo(self, slab: Slab, markers: Markers) -> tuple[torch.Tensor, torch.Tensor]:
@@ -369,12 +368,16 @@ class BurdenGenerator(PatientGenerator):
             low = slab.head.brain_box[2][0]
             lost = torch.sigmoid(2 * (self.noise(points, u(8, 16), rng) - u(0.2, 1.5)))
             image = image * (1 - lost * torch.sigmoid((low + u(10, 40) - points[2]) / 4) * u(0.5, 1.0))
-        halo = torch.stack([blur(plane, 1.2 / self.settings.pixel_mm) for plane in slab.fill(markers.microbleed)])
+        halo = self.blurred(slab.fill(markers.microbleed), 1.2)
         image = image * (1 + u(0, 0.3) * halo[slab.keep] * (1 - markers.microbleed))  # the lobe beside a dipole
         left = left * (1 - markers.microbleed * u(0.5, 0.95))
         return (image * left).clamp(min=0), 1 - left
 
     # Several slices
+
+    def blurred(self, planes: torch.Tensor, sd_mm: float) -> torch.Tensor:
+        """(S, R, A), each in its plane."""
+        return torch.stack([blur(plane, sd_mm / self.settings.pixel_mm) for plane in planes])
 
     def acquired(self, planes: torch.Tensor, sequence: str = "flair") -> list[torch.Tensor]:
         """(S, R, A) as one scanner acquires them; the noise itself goes on from slice to slice."""

@@ -154,7 +154,7 @@ def main() -> None:
     page = as_markdown({name: measured(image) for name, image in real.items()}, [measured(c) for c in synthetic])
     (DOCS / "synthetic_burden.md").write_text(page, encoding="utf-8")
     print(page)
-    shown = [projected(crop, SHAPE[2] // 2) for crop in synthetic[: 3 * SHOWN]]
+    shown = [projected(crop, SHAPE[2] // 2) for crop in synthetic[: 2 * SHOWN]]
     beside = [projected(image, k) for image in real.values() for k in range(0, SHAPE[2] - SLAB_MM, SLAB_MM)[:SHOWN]]
     kept_here, not_kept = DOCS / "figures" / "burden_veins.png", arguments.figures / "veins-synthetic-and-real.png"
     for pictures, path in ((shown, kept_here), ([*beside, *shown], not_kept)):

@@ -172,6 +172,17 @@ def test_the_phase_makes_black_what_a_slice_leaves_faint(head):
     assert (swi["strong"] / swi["echo"])[tissue].median() == pytest.approx(1, abs=0.01)
 
 
+def test_an_swi_is_acquired_sharper_than_a_flair_and_settings_stay(head):
+    draws, peaks = generator(head, noise=0.0, grainy=0.0, coarse=1.0), {}
+    settings = draws.settings
+    point = torch.zeros(1, 96, 128)
+    point[0, 48, 64] = 1
+    for sequence in ("flair", "swi"):
+        peaks[sequence] = np.mean([float(draws.acquired(point, sequence)[0].max()) for _ in range(10)])
+    assert peaks["swi"] > 2 * peaks["flair"]
+    assert draws.settings is settings
+
+
 def test_a_spot_that_nowhere_fills_half_a_pixel_is_neither_marker_nor_background():
     share = torch.zeros(12, 12)
     share[1:3, 1:3] = torch.tensor([[0.3, 0.9], [0.2, 0.3]])  # outlined: its edge is background
