@@ -106,6 +106,11 @@ class Bundle:
         return self.card["preprocessing"].get("white_hu")
 
     @property
+    def gaps_mm(self) -> float:
+        """How wide gaps of the brain's mask networks that see in 3D see filled (``walk.without_gaps``)."""
+        return self.card["preprocessing"].get("gaps_mm", 0.0)
+
+    @property
     def in_3d(self) -> bool:
         """Whether the networks see whole volumes (``inference_volume``) and not slices."""
         return self.card["network"]["architecture"] == "UNet3D"

@@ -16,6 +16,7 @@ import numpy as np
 from csvd.errors import InputError
 from csvd.image import Image
 from csvd.measure import Measurement
+from csvd.measure.peaks import half_of_peak
 from csvd.measure.regions import Regions
 from csvd.measure.strive import DEFINITIONS, Candidate, candidate_voxels, find_candidates, measure_candidates
 
@@ -29,7 +30,8 @@ class FocalResult:
     Attributes:
         marker: a key of `csvd.measure.strive.DEFINITIONS`.
         image: the sequence.
-        probability: float32, 0 to 1; a voxel belongs to a candidate where it reaches `threshold`.
+        probability: float32, 0 to 1; a candidate is where it reaches `threshold`, a microbleed as much of it as reaches
+            half of its own peak.
         brain: bool; the intracranial space.
         regions: where in the brain a voxel lies.
         midplane: as in `csvd.measure.hemispheres`, None where it is not known.
@@ -66,7 +68,9 @@ class FocalResult:
         if not 0 < threshold < 1:
             raise InputError(f"The threshold of {title(marker)} is {threshold:g}: give a number between 0 and 1.")
         blank = cls(marker, image, np.asarray(probability, np.float32), brain, regions, midplane, float(threshold))
-        return blank._with(*blank._found(probability >= threshold))
+        if not DEFINITIONS[marker].at_half:
+            return blank._with(*blank._found(probability >= threshold))
+        return blank._with(*blank._found(half_of_peak(blank.probability, threshold, image.spacing_mm)))
 
     @property
     def edited(self) -> bool:

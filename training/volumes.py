@@ -10,6 +10,7 @@ import torch
 from csvd.grid import axial_grid, box_grid
 from csvd.image import resample
 from csvd.measure.strive import candidate_voxels, find_candidates
+from csvd.pipelines.walk import without_gaps
 from csvd.sequences import SEQUENCES as MARKERS_OF
 
 from .blocks import Blocks, BlockSettings, Slab3D
@@ -32,6 +33,7 @@ class VolumeSettings(BlockSettings, BurdenSettings):
     wide_mm: tuple[float, float] = (176.0, 216.0)  # of a slab, which covers every brain in plane
     scan_pixel_mm: tuple[float, float] = (0.5, 1.0)
     gap: tuple[float, float] = (1.0, 1.2)  # distance of slices over their thickness
+    gaps_mm: float = 0.0  # filled in the mask of the brain, as the pipeline does (csvd.pipelines.walk.without_gaps)
     # Drawn in a head, many more than in most patients, as blocks with markers are wanted.
     mean_count: dict[str, float] | None = None
     real: float = 0.0  # share of slabs that are laid through real unlabelled FLAIRs, where there are any
@@ -85,12 +87,15 @@ class VolumeGenerator(Blocks, BurdenGenerator):
         slab = self.lay(patient, stack)
         image, pasted, found = (by_slice(slab, values, shape[2]) for values in self.pasted_signal(slab))
         brains = by_slice(slab, self.is_brain[slab.tissue], shape[2])
-        seen = self.stripped(torch.stack(self.acquired(image)), brains)
+        seen = self.stripped(torch.stack(self.acquired(image)), brains, stack)
         return self.as_slab(seen, self.real_target(pasted, found)[None].cpu().numpy())
 
-    def stripped(self, voxels: torch.Tensor, brain: torch.Tensor) -> np.ndarray:
+    def stripped(self, voxels: torch.Tensor, brain: torch.Tensor, stack: Stack) -> np.ndarray:
         """Slices (S, R, A) as ``brain_only`` leaves them; ``brain`` is the share of each voxel."""
         level = voxels[brain > 0.5].median()
+        spacing_mm = (stack.spacing_mm, stack.pixel_mm, stack.pixel_mm)
+        filled = without_gaps((brain > 0.5).cpu().numpy(), spacing_mm, self.settings.gaps_mm)
+        brain = torch.maximum(brain, torch.from_numpy(filled).to(brain))
         planes = self.alike(zip(voxels, brain, strict=True))
         return torch.stack([self.brain_only(*plane, level) for plane in planes]).cpu().numpy()
 
@@ -111,7 +116,7 @@ class VolumeGenerator(Blocks, BurdenGenerator):
         )
         if brain.sum() < LEAST_BRAIN:
             return self.stripped_scan(sequence)
-        return scan, self.stripped(voxels, brain).transpose(1, 2, 0)
+        return scan, self.stripped(voxels, brain, stack).transpose(1, 2, 0)
 
 
 def measurable(marker: str, scan: Sequence3D) -> tuple[np.ndarray, np.ndarray]:

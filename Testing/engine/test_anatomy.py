@@ -21,6 +21,8 @@ from csvd.anatomy import GROUPS, Anatomy, find_anatomy, largest_piece, without_s
 from csvd.bundle import load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Grid, Image
+from csvd.pipelines.walk import without_gaps
+from csvd.pipelines.wmh import relative_slices
 
 GRID = Grid((20, 20, 5), oriented_affine((0, 1, 2), (1, 1, 1), (1.0, 1.0, 4.0), (20, 20, 5)))
 
@@ -186,3 +188,34 @@ def test_in_a_real_anatomy_the_ventricles_lie_inside_an_even_brain():
     for mask, tolerance in ((brain, 0.05), (ventricles, 1.0)):
         halves = [np.count_nonzero(mask & side) for side in (x < right, x >= right)]
         assert halves[0] == pytest.approx(halves[1], rel=tolerance)
+
+
+def brain_with_gaps():
+    """A block 44 mm wide, on voxels of 1 x 1 x 2 mm, with a cleft 10 mm wide and one of 20 mm."""
+    brain = np.zeros((64, 56, 24), bool)
+    brain[10:54, 8:48, 2:22] = True
+    brain[14:24, 20:] = brain[30:50, 20:] = False
+    return brain
+
+
+def test_gaps_of_the_brain_are_filled_where_they_are_narrow_and_nothing_grows_outwards():
+    brain = brain_with_gaps()
+    filled = without_gaps(brain, (1.0, 1.0, 2.0), 14.0)
+    assert filled[brain].all()
+    assert filled[14:24, 20:44, 4:20].all()  # but for the mouth of the cleft
+    assert not filled[38:42, 34:].any()
+    assert not filled[:10].any()
+    assert not filled[..., :2].any()
+    assert np.array_equal(without_gaps(brain, (1.0, 1.0, 2.0), 0.0), brain)
+    assert not without_gaps(brain & False, (1.0, 1.0, 2.0), 14.0).any()
+    assert without_gaps(brain[:, :40], (1.0, 1.0, 2.0), 14.0)[14:24, 20:36, 4:20].all()  # at the edge of a picture
+
+
+def test_networks_see_what_lies_in_a_gap_only_where_their_card_fills_it():
+    brain = brain_with_gaps()
+    grid = Grid(brain.shape, oriented_affine((0, 1, 2), (1, 1, 1), (1.0, 1.0, 2.0), brain.shape))
+    image = Image(np.full(brain.shape, 100, np.int16), grid.affine)
+    masks = anatomy(grid, **dict.fromkeys(GROUPS, brain))
+    open_, filled = (relative_slices(image, masks, grid, gaps_mm)[1] for gaps_mm in (0.0, 14.0))
+    assert not open_[18:20, 30:40, 6:18].any()
+    assert (filled[18:20, 30:40, 6:18] == 1).all()

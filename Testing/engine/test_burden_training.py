@@ -409,6 +409,16 @@ def test_a_marker_that_does_not_count_by_its_sizes_is_neither_marker_nor_backgro
         assert faint.any() != counts
 
 
+def test_what_lies_in_gaps_of_the_brain_is_seen_where_the_recipe_fills_them(head):
+    tissue = head.tissue.clone()
+    tissue[56:64, :, 50:] = CODE["csf"]  # between the hemispheres
+    cleft = type(head)(**{**vars(head), "tissue": tissue})
+    (scan, left), (same, filled) = (volumes(cleft, 5, gaps_mm=mm).stripped_scan("swi") for mm in (0.0, 14.0))
+    assert np.array_equal(scan.image.voxels, same.image.voxels)
+    assert np.array_equal(filled[left > 0], left[left > 0])
+    assert np.count_nonzero(filled) > 1.02 * np.count_nonzero(left)
+
+
 def test_blocks_of_hyperintensities_hold_them_at_their_place(head):
     draws = volumes(head, voxel_mm=(1.0, None), healthy=0.0, each=8, on_marker=1.0)
     pictures, targets = (

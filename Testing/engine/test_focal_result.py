@@ -53,6 +53,16 @@ def test_candidates_are_numbered_by_size_and_what_is_too_small_does_not_count():
     assert (count(found), volume_ml(found)) == (2, pytest.approx(0.091))
 
 
+def test_a_microbleed_is_outlined_at_half_of_its_peak_and_a_lacune_at_the_threshold():
+    probability = np.zeros(SHAPE, np.float32)
+    probability[LARGE], probability[3:5, 3:5, 3:5] = 0.35, 0.6
+    given = {"brain": np.ones(SHAPE, bool), "regions": None, "midplane": None}
+    image = Image(np.zeros(SHAPE, np.int16), np.diag([1.0, 1, 1, 1]))
+    for marker, voxels in (("microbleed", 64), ("lacune", 8)):
+        found = FocalResult.from_probability(marker, image, probability, threshold=0.5, **given)
+        assert [c.volume_mm3 for c in found.candidates] == [voxels]
+
+
 def test_a_decision_moves_the_voxels_of_its_candidate_and_no_other():
     found = result().decide(1, False)
     assert np.array_equal(found.mask, mask_of(SMALL) > 0)

@@ -199,12 +199,12 @@ BORDERS = [(m, *row) for m, rows in zip(DEFINITIONS, (MICROBLEEDS, LACUNES, SPAC
 
 @pytest.mark.parametrize(("marker", "diameter", "longest", "shortest", "reason"), BORDERS)
 def test_the_gates_at_their_borders(marker, diameter, longest, shortest, reason):
-    assert DEFINITIONS[marker].reason(diameter, longest, shortest) == reason
+    assert DEFINITIONS[marker].reason(diameter, longest, shortest, longest / shortest) == reason
 
 
 def test_rounding_does_not_carry_a_size_over_its_border():
-    assert DEFINITIONS[MICROBLEED].reason(2 - 1e-12, 10 + 1e-12, 10) == ""
-    assert DEFINITIONS[PERIVASCULAR_SPACE].reason(3, 9, 3 - 1e-12) == "3.0 mm wide, not under 3 mm"
+    assert DEFINITIONS[MICROBLEED].reason(2 - 1e-12, 10 + 1e-12, 10, 1) == ""
+    assert DEFINITIONS[PERIVASCULAR_SPACE].reason(3, 9, 3 - 1e-12, 3) == "3.0 mm wide, not under 3 mm"
 
 
 def test_a_vessel_is_no_microbleed_and_the_same_tube_is_a_perivascular_space():
@@ -216,6 +216,17 @@ def test_a_vessel_is_no_microbleed_and_the_same_tube_is_a_perivascular_space():
     assert not bleed.counts
     assert space.reason == ""
     assert space.counts
+
+
+@pytest.mark.parametrize(("corners", "reason"), [
+    (((4, 5), (4, 5), (2, 4)), ""),  # a voxel in each of two slices: 5 mm high, or hardly more than 2.5
+    (((4, 5), (4, 5), (2, 5)), "7.5 times as long as wide, over 3 times"),  # in three it is a vessel
+    (((4, 8), (4, 5), (2, 4)), "4.0 times as long as wide, over 3 times"),  # and so is a line within the slices
+])  # fmt: skip
+def test_what_lies_in_two_slices_is_as_long_as_it_is_within_them(corners, reason):
+    (candidate,) = find(MICROBLEED, *box((12, 12, 8), *corners, spacing_mm=(1, 1, 2.5)))
+    assert candidate.reason == reason
+    assert candidate.counts == (not reason)
 
 
 @pytest.mark.parametrize(("diameter", "markers"), [

@@ -8,6 +8,8 @@ A candidate is a 26-connected cluster of a mask. How it is measured:
 - **Axes** are those of the body of the marker's own shape with the same second moments, the voxels being boxes and not
   points: of an ellipsoid for microbleeds and lacunes, of a straight round tube for perivascular spaces. Each is exact
   for its own shape at any angle, and does not jump by a voxel as a ruler from corner to corner does.
+- **Elongation** is the longest over the shortest axis, or that of the widest slice where a candidate lies in one or two
+  slices and this is less: what is two slices high may be much less high than they are.
 - **On slices of 5 mm or more** the three lengths, but not the volume, are those of the candidate's widest slice, since
   through such slices nothing of this size is resolved; its reason and the table say so.
 """
@@ -34,6 +36,7 @@ from csvd.measure.slices import slice_axis
 MICROBLEED, LACUNE, PERIVASCULAR_SPACE = "microbleed", "lacune", "perivascular_space"
 THICK_MM = cutoff("thick_slices").value
 ROUND = cutoff("round_or_ovoid")
+FEW_SLICES = 2  # choice: in so many the height of a candidate is not known to half of it
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Definition:
     """Which candidates are a marker. ``None`` bounds nothing.
 
     ``size`` bounds the equivalent diameter from below and the longest axis from above (mm, ends included), ``width``
-    the shortest axis from above (mm, end excluded), ``elongation`` the longest over the shortest axis (end included).
+    the shortest axis from above (mm, end excluded), ``elongation`` that of the module's head (end included).
+    ``at_half`` says that it is outlined at half of its own peak (``csvd.measure.peaks``), not at the threshold.
     """
 
     title: str
@@ -49,6 +53,7 @@ class Definition:
     width: Cutoff | None = None
     elongation: Cutoff | None = None
     tube: bool = False
+    at_half: bool = False
 
     @property
     def rule(self) -> str:
@@ -60,9 +65,11 @@ class Definition:
             words.append(f"under {self.width.value:g} mm wide")
         if self.elongation:
             words.append(f"at most {self.elongation.value:g} times as long as wide (a choice)")
+        if self.at_half:
+            words.append("outlined at half of their highest probability (a choice)")
         return f"{', '.join(words)}. {(self.size or self.width).source}"
 
-    def reason(self, diameter_mm: float, longest_mm: float, shortest_mm: float) -> str:
+    def reason(self, diameter_mm: float, longest_mm: float, shortest_mm: float, elongation: float) -> str:
         """Why a candidate of these sizes is not the marker, in a few words; empty where it is."""
         # A sphere of 2 mm must not fall to either side by the rounding of its spacing.
         diameter, longest, shortest = (round(mm, 6) for mm in (diameter_mm, longest_mm, shortest_mm))
@@ -72,13 +79,13 @@ class Definition:
             return f"{longest:.1f} mm long, over {self.size.value[1]:g} mm"
         if self.width and shortest >= self.width.value:
             return f"{shortest:.1f} mm wide, not under {self.width.value:g} mm"
-        if self.elongation and round(longest / shortest, 6) > self.elongation.value:
-            return f"{longest / shortest:.1f} times as long as wide, over {self.elongation.value:g} times"
+        if self.elongation and round(elongation, 6) > self.elongation.value:
+            return f"{elongation:.1f} times as long as wide, over {self.elongation.value:g} times"
         return ""
 
 
 DEFINITIONS = {
-    MICROBLEED: Definition("Microbleeds", size=cutoff("microbleed_size"), elongation=ROUND),
+    MICROBLEED: Definition("Microbleeds", size=cutoff("microbleed_size"), elongation=ROUND, at_half=True),
     LACUNE: Definition("Lacunes", size=cutoff("lacune_size"), elongation=ROUND),
     PERIVASCULAR_SPACE: Definition("Perivascular spaces", width=cutoff("perivascular_width"), tube=True),
 }
@@ -153,6 +160,7 @@ def find_candidates(
     volume_mm3 = clusters.voxels * abs(np.linalg.det(affine[:3, :3]))
     in_plane = bool(spacing_mm[axis] >= THICK_MM)
     diameter_mm, longest_mm, shortest_mm = axes_mm(clusters, affine, in_plane, definition.tube)
+    elongation = _elongation(clusters, affine, longest_mm / shortest_mm)
     centroid_mm = clusters.centroids() @ affine[:3, :3].T + affine[:3, 3]
     height_mm = np.stack(clusters.index, 1) @ affine[2, :3] + affine[2, 3]
     inferior_mm, superior_mm = clusters.smallest(height_mm), clusters.largest(height_mm)
@@ -163,7 +171,7 @@ def find_candidates(
 
     found = []
     for rank, n in enumerate(_largest_first(clusters), start=1):
-        reason = definition.reason(diameter_mm[n], longest_mm[n], shortest_mm[n])
+        reason = definition.reason(diameter_mm[n], longest_mm[n], shortest_mm[n], elongation[n])
         if reason and in_plane:
             reason += " (in the slice)"
         elif not reason and marker == MICROBLEED and regions is not None and not places[n]:
@@ -257,6 +265,14 @@ def axes_mm(clusters: Clusters, affine: np.ndarray, in_plane: bool, tube: bool) 
     body = 16 if in_plane else 20
     along, across = (12, 16) if tube else (body, body)
     return diameter_mm, np.sqrt(along * longest), np.sqrt(across * shortest)
+
+
+def _elongation(clusters: Clusters, affine: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    """``ratio`` of the longest to the shortest axis; of clusters in few slices that in the widest, if it is less."""
+    across = clusters.index[clusters.axis]
+    few = clusters.largest(across) - clusters.smallest(across) < FEW_SLICES
+    _, longest_mm, shortest_mm = axes_mm(clusters, affine, in_plane=True, tube=False)
+    return np.where(few, np.minimum(ratio, longest_mm / shortest_mm), ratio)
 
 
 def _widest_slices(clusters: Clusters) -> np.ndarray:

@@ -271,7 +271,7 @@ def seen_whole(
     """As ``decoded``, by networks that see in 3D, on voxels of the size that they learned from."""
     predictor = VolumePredictor(bundle.networks(), device, mirror, along=bundle.mirrored_along)
     grid = box_grid(image.grid, bundle.in_plane_mm, bundle.slice_mm)
-    head, brain = relative_slices(image, anatomy, grid)
+    head, brain = relative_slices(image, anatomy, grid, bundle.gaps_mm)
     volume = network_slices(head, brain, bundle)
     probability = predictor(volume, BACKGROUNDS[bundle.intensity], told, cancelled)
     by_label = dict(zip(bundle.card["labels"], probability, strict=True))

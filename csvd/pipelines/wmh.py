@@ -158,8 +158,11 @@ def slice_grid(flair: Image, anatomy: Anatomy, bundle: Bundle) -> tuple[Grid, li
     return cropped, []
 
 
-def relative_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Whole head and brain alone on ``grid``: float32, 1 is the brain's median, 4 the most; 0 outside the brain."""
+def relative_slices(flair: Image, anatomy: Anatomy, grid: Grid, gaps_mm: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Whole head and brain alone on ``grid``: float32, 1 is the brain's median, 4 the most; 0 outside the brain.
+
+    ``gaps_mm`` is that of ``stripped_brain``.
+    """
     voxels = resample(flair.voxels, flair.grid, grid)
     level = float(np.median(voxels[anatomy.mask("tissue", grid)]))
     if not level > 0:  # nan where no tissue was found
@@ -167,7 +170,7 @@ def relative_slices(flair: Image, anatomy: Anatomy, grid: Grid) -> tuple[np.ndar
             f"{flair.source or 'The image'} has no signal in the brain. Give the image as the scanner made it."
         )
     head = (voxels / level).clip(0, 4).astype(np.float32)
-    return head, np.where(stripped_brain(anatomy, grid), head, np.float32(0))
+    return head, np.where(stripped_brain(anatomy, grid, gaps_mm), head, np.float32(0))
 
 
 def network_slices(head: np.ndarray, brain: np.ndarray, bundle: Bundle) -> np.ndarray:
