@@ -34,6 +34,7 @@ SEED = 1  # of the samples
 BINS = 32  # of the joint histogram, as Mattes et al. (IEEE Trans Med Imaging 2003)
 SHRINK, SMOOTH_MM = (4, 2, 1), (4.0, 2.0, 1.0)
 NODS_DEG = (0.0, -20.0, 20.0)  # starts: heads lie with another nod in every scanner
+SCALED = (-0.5, 1.5)  # choice: grey values of a whole head over the brain's, from its 1st to its 99th percentile
 LEAST_ML = 20.0  # of a mask or of foreground: less is no head
 MOST_SUPERSAMPLED = 8  # points along one axis of a fixed voxel, at most
 # Choices, from pairs of synthetic patients (Testing/engine/test_registration.py): what lies outside is doubted.
@@ -153,12 +154,15 @@ def register(
     fixed_mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
     model: str = "rigid",
+    surroundings: bool = False,
     threads: int = 1,
 ) -> Registration:
     """Find where the head of ``fixed`` lies in ``moving``, another image of the same head.
 
     Masks, bool on the voxels of their image, say where to look: the brains, say. With both, all around them is taken
-    away and the outlines count as well; without, everything brighter than air counts. Give CT clipped to a window.
+    away and the outlines count as well; without, everything brighter than air counts. With ``surroundings`` what is
+    found with masks is searched on in the images as they are, for a mask that is drawn too wide or too narrow. Give CT
+    clipped to a window.
     ``model`` is one of ``MODELS``. The result is the same each time for the same number of ``threads``.
 
     Raises InputError for an unknown model, a mask that does not fit or is nearly empty, slanted voxels, and images
@@ -169,15 +173,21 @@ def register(
     if (fixed_mask is None) != (moving_mask is None):
         raise InputError("One mask was given for two images. Give a mask for both or for none.")
     with _threads(threads):
-        return _registered(fixed, moving, fixed_mask, moving_mask, model, threads)
+        return _registered(fixed, moving, fixed_mask, moving_mask, model, surroundings, threads)
 
 
-def _registered(fixed, moving, fixed_mask, moving_mask, model: str, threads: int) -> Registration:
+def _registered(fixed, moving, fixed_mask, moving_mask, model: str, surroundings: bool, threads: int) -> Registration:
     a, b = _prepared(fixed, fixed_mask, "fixed"), _prepared(moving, moving_mask, "moving")
     stripped = fixed_mask is not None
     method = _method(a, threads)
     transform = _rigid(a, b, method)
     before, now = _matching(a, b, sitk.Euler3DTransform()), _matching(a, b, transform)
+    if stripped and surroundings:
+        heads = (
+            _prepared(fixed, fixed_mask, "fixed", whole=True),
+            _prepared(moving, moving_mask, "moving", whole=True),
+        )
+        transform, now = _better(a, b, transform, now, _searched_on(*heads, transform, threads))
     if model != "rigid":
         transform, now = _better(a, b, transform, now, _affine(a, b, transform, method))
     if model == "deformable":
@@ -228,7 +238,7 @@ class _Working:
         return (LPS @ self.grid.affine @ [*voxel, 1.0])[:3]
 
 
-def _prepared(image: Image, mask: np.ndarray | None, which: str) -> _Working:
+def _prepared(image: Image, mask: np.ndarray | None, which: str, whole: bool = False) -> _Working:
     straight(image)
     name = image.source or f"The {which} image"
     if mask is not None and mask.shape != image.voxels.shape:
@@ -242,7 +252,10 @@ def _prepared(image: Image, mask: np.ndarray | None, which: str) -> _Working:
     low, high = np.percentile(values[inside], (1, 99))
     if not high - low > 1e-6 * max(abs(low), abs(high), 1e-6):
         raise InputError(f"{name} has no contrast inside the head. Give the image as the scanner made it.")
-    scaled = ((values - low) / (high - low)).clip(0, 1).astype(np.float32)
+    scaled = ((values - low) / (high - low)).astype(np.float32)
+    if whole:
+        return _Working(grid, scaled.clip(*SCALED), inside, covered)
+    scaled = scaled.clip(0, 1)
     if mask is not None:  # the darkest brain stays apart from nothing, so that outlines count
         scaled = np.where(inside, 0.25 + 0.75 * scaled, 0).astype(np.float32)
     return _Working(grid, scaled, inside, covered)
@@ -315,6 +328,17 @@ def _rigid(fixed: _Working, moving: _Working, method: sitk.ImageRegistrationMeth
     return best
 
 
+def _searched_on(
+    fixed: _Working, moving: _Working, rigid: sitk.Euler3DTransform, threads: int
+) -> sitk.Euler3DTransform:
+    """A rigid transform from ``rigid`` on, for as long as it takes."""
+    method, further = _method(fixed, threads), sitk.Euler3DTransform(rigid)
+    _levels(method, 1, 3)
+    _descend(method, 1.0, 200)
+    _optimised(method, further, fixed, moving)
+    return further
+
+
 def _affine(
     fixed: _Working, moving: _Working, rigid: sitk.Euler3DTransform, method: sitk.ImageRegistrationMethod
 ) -> sitk.AffineTransform:
@@ -354,7 +378,8 @@ def _better(
 ) -> tuple[sitk.Transform, Matching]:
     """``found`` where it raises the mutual information inside the mask by ``LEAST_RISE``, else what is known.
 
-    More degrees of freedom fit noise and outlines: without a gain inside the head the simpler model is the right one.
+    More degrees of freedom fit noise and outlines: without a gain inside the head the simpler model, or what the brains
+    alone gave, is the right one.
     """
     then = _matching(fixed, moving, found)
     return (found, then) if then[0] > LEAST_RISE * now[0] else (known, now)

@@ -105,6 +105,28 @@ def test_a_turned_and_shifted_head_is_found_to_a_millimetre(ct):
     assert np.array_equal(again.matrix, registration.matrix)
 
 
+def test_a_brain_that_is_drawn_too_wide_on_one_side_is_found_by_what_lies_around_it(ct):
+    place, matrix = moved_by((9, -4, 6), (7, -12, 9))
+    flair = picture("flair", place, seed=1)
+    voxels, brain, wide = flair[0].voxels.astype(np.float32), flair[1], flair[1].copy()
+    level = voxels[brain].mean()
+    voxels[brain] = level + 0.1 * (voxels[brain] - level)  # of hardly any contrast inside, as a susceptibility image
+    faint = flair[0].like(voxels + np.random.default_rng(0).normal(0, 0.08 * level, voxels.shape).astype(np.float32))
+    for step in range(8):
+        wide |= np.roll(brain, -1 - step, axis=1)  # into skull and scalp
+    inverse = np.linalg.inv(matrix)
+    masks = {"fixed_mask": ct[1], "moving_mask": wide}
+    mean_mm = {
+        surroundings: distance_mm(
+            register(ct[0], faint, **masks, surroundings=surroundings),
+            ct[1], ct[0], lambda p: p @ inverse[:3, :3].T + inverse[:3, 3],
+        )[0]
+        for surroundings in (False, True)
+    }  # fmt: skip
+    assert mean_mm[False] > 1.5
+    assert mean_mm[True] < 1.0
+
+
 def test_a_bent_head_is_followed_further_by_the_deformable_model(ct, followed):
     flair, deformable = followed
     rigid = found(ct, flair)
