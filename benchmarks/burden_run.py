@@ -24,7 +24,7 @@ from csvd.sequences import SEQUENCES
 def predictor_for(bundle: Bundle, markers: tuple[str, ...]) -> Predictor:
     decoders = [bundle.card["labels"].index(marker) for marker in markers]
     networks = [Routed(network, decoders) for network in bundle.networks()]
-    return Predictor(networks, bundle.canvas, "cpu", independent=True)
+    return Predictor(networks, bundle.canvas, "cpu", independent=True, slices=bundle.slices)
 
 
 def predict(bundle: Bundle, predictors: dict, stacks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
