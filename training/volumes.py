@@ -94,8 +94,9 @@ class VolumeGenerator(Blocks, BurdenGenerator):
         """Slices (S, R, A) as ``brain_only`` leaves them; ``brain`` is the share of each voxel."""
         level = voxels[brain > 0.5].median()
         spacing_mm = (stack.spacing_mm, stack.pixel_mm, stack.pixel_mm)
-        filled = without_gaps((brain > 0.5).cpu().numpy(), spacing_mm, self.settings.gaps_mm)
-        brain = torch.maximum(brain, torch.from_numpy(filled).to(brain))
+        inside = (brain > 0.5).cpu().numpy()
+        gaps = without_gaps(inside, spacing_mm, self.settings.gaps_mm) & ~inside
+        brain = brain.masked_fill(torch.from_numpy(gaps).to(brain.device), 1)
         planes = self.alike(zip(voxels, brain, strict=True))
         return torch.stack([self.brain_only(*plane, level) for plane in planes]).cpu().numpy()
 

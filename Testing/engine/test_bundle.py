@@ -342,3 +342,10 @@ def test_the_shipped_models_are_intact_and_say_what_they_were_trained_on():
 def test_the_schema_is_json_and_forbids_what_it_does_not_know():
     schema = json.loads(Path(csvd.bundle.__file__).with_name("model.schema.json").read_text())
     assert schema["additionalProperties"] is False
+
+
+def test_networks_see_the_gaps_of_the_brain_filled_as_they_learned_it():
+    for id in available_models():
+        card = load_bundle(id).card
+        learned = [run["settings"].get("gaps_mm", 0) for run in card["training"].get("runs", ())[-1:]]
+        assert learned in ([], [card["preprocessing"].get("gaps_mm", 0)])
