@@ -140,6 +140,22 @@ def test_leukoaraiosis_is_5_to_15_hu_below_white_matter_and_nowhere_else(head):
         assert darker[lesion > 0.8].median() > 0.6 * darker.max()
 
 
+def test_leukoaraiosis_is_never_as_dark_as_the_ventricles(head):
+    darkest, possible = [], []
+    for seed in range(8):
+        slab = middle_slab(generator(head, seed), head)
+        lesion = (slab.tissue == CODE["white_matter"]).float()
+        dark = {"leukoaraiosis_hu": (15, 15)}
+        well, ill = (
+            generator(head, seed, **dark).hu_signal(slab, share, SMALL["pixel_mm"]) for share in (0 * lesion, lesion)
+        )
+        mean = tissue_hu(generator(head, seed).uniform)  # the first that is drawn
+        darkest.append(float((well - ill).max()))
+        possible.append(0.75 * (mean["white_matter"] - mean["lateral_ventricle"]))
+    assert darkest == pytest.approx([min(15, most) for most in possible], rel=1e-3)
+    assert min(possible) < 15 < max(possible)
+
+
 def test_what_is_thin_is_fainter_than_what_is_thick(head):
     draws = generator(head)
     slab = middle_slab(draws, head)
