@@ -1,8 +1,8 @@
 """Synthetic noncontrast head CT: slices to learn from, whole scans, and CT and FLAIR of one patient.
 
 Slices are laid through a patient (``patients.py``), lesions grow as in the FLAIRs of ``synthesis.py``, every tissue
-gets an attenuation, and ``ct_physics.py`` does the rest. Leukoaraiosis is
-white matter that is 5 to 15 HU darker, and never as dark as fluid; infarcts, lacunes, sulci, plexus and table are not.
+gets an attenuation, and ``ct_physics.py`` does the rest. Leukoaraiosis is white matter that is 5 to 15 HU darker, and
+never as dark as fluid; infarcts, lacunes, sulci, plexus and table are not.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DRAWN_MM = 0.8  # the maps are 1 mm: finer pixels are interpolated from slices d
 FLAIR_WHITE = 300  # choice: grey value of white matter in a FLAIR that is written
 # Leukoaraiosis is tissue: it stays above fluid by this share of the way from fluid to white matter at least. Means of
 # 31.8 HU of white matter and 11.9 of ventricles (public CT template) and 17.5 of leukoaraiosis (BMC Med Imaging 2024,
-# s12880-024-01340-2) are .28; darker than a quarter nobody could tell it from a ventricle that it lies on.
+# s12880-024-01340-2) give .28; a quarter is a choice just below, the only one that was tried.
 ABOVE_FLUID = 0.25
 
 
