@@ -205,11 +205,11 @@ def as_markdown(bundle: Bundle, found: list[Row], figures: dict) -> str:
         "",
         "The weights of `ct-steady` are the mean of those at its step 2,000 and at its end; those at the end alone "
         "have .435 and .945 at .5 (healthy heads not measured). At .4 the mean Dice is lower than at .5 by .083 for "
-        ".04 mL found in the patient with none drawn; at both it lacks .023 that 2.4.0 has of a patient with .4 mL. Of the "
-        "eight with more than 1.5 mL it is .642 (.640 at .3, .636 at .5; 2.4.0: .632, the vote .647), with 168 of 186 "
-        "mL found (177, 156; 175, 161), and .512 when their slices are 8 mm thick (2.4.0: .472), with 152 of 169 mL "
-        "found (185). Without the rule for thick slices these are .552 and 188 mL: outlines would be better and "
-        "volumes drift more. The real CT has 10.8 mL.",
+        ".04 mL found in the patient with none drawn; at both it lacks .023 that 2.4.0 has of a patient with .4 mL. "
+        "Of the eight with more than 1.5 mL it is .642 (.640 at .3, .636 at .5; 2.4.0: .632, the vote .647), with 168 "
+        "of 186 mL found (177, 156; 175, 161), and .512 when their slices are 8 mm thick (2.4.0: .472), with 152 of "
+        "169 mL found (185). Without the rule for thick slices these are .552 and 188 mL: outlines would be better "
+        "and volumes drift more. The real CT has 10.8 mL.",
         "",
         "The same patients as they were drawn for versions 2.1 to 2.3. Rules were chosen there, but for the size "
         "(1 mL) below which a lesion that holds fluid is dropped: .75, 1 and 1.5 mL are one there, and 1 was taken "
