@@ -12,7 +12,7 @@ from torch import nn
 import csvd.inference
 from csvd.bundle import load_bundle
 from csvd.errors import Cancelled, InputError
-from csvd.inference import Predictor, choose_device, content_window, fold_batch_norm, is_out_of_memory
+from csvd.inference import BATCH, Predictor, choose_device, content_window, fold_batch_norm, is_out_of_memory
 from csvd.measure.agreement import dice
 from csvd.networks import build
 
@@ -237,6 +237,22 @@ def test_a_batch_norm_is_folded_only_into_the_convolution_right_before_it():
     assert torch.allclose(folded(x), expected)
 
 
+def test_on_the_cpu_an_instance_norm_sees_one_picture_at_a_time_and_gives_the_same():
+    torch.manual_seed(0)
+    norm = nn.InstanceNorm2d(3, affine=True)
+    norm.weight.data, norm.bias.data = torch.rand(3) + 0.5, torch.randn(3)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), norm, nn.Conv2d(3, 1, 1)).eval().requires_grad_(False)
+    network.STRIDE = 1
+    work = Predictor([network], (16, 20), "cpu", mirror=True, precision="full")
+    assert work.batch == 1
+    assert not any(isinstance(m, nn.InstanceNorm2d) for m in work.members[0].modules())
+    pictures = torch.randn(2, 1, 16, 20)
+    expected = (network(pictures).sigmoid() + network(pictures.flip(2)).sigmoid().flip(2)) / 2
+    found = torch.cat([torch.from_numpy(work.vote(picture[None])) for picture in pictures])
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert isinstance(network[1], nn.InstanceNorm2d)
+
+
 class Cramped(Known):
     """Out of memory for more than so many slices at once."""
 
@@ -263,7 +279,7 @@ NO_MEMORY = [
 def test_out_of_memory_halves_the_batch_and_loses_no_slice(error):
     stack, network, done = stack_with(range(9)), Cramped(2, error), []
     probability = predictor(network)(stack, EMPTY, done.append)
-    assert [shape[0] for shape in network.shown] == [8, 4, 2, 2, 2, 2, 1]
+    assert [shape[0] for shape in network.shown] == [4, 2, 2, 2, 2, 1]
     assert np.array_equal(probability, predictor(Known())(stack, EMPTY))
     assert done == pytest.approx([2 / 9, 4 / 9, 6 / 9, 8 / 9, 1])
 
@@ -299,7 +315,7 @@ def test_a_device_without_memory_for_one_slice_hands_over_to_the_cpu_and_says_so
     monkeypatch.setattr(work, "vote", vote_where_there_is_memory)
     work.device, work.batch = torch.device("mps"), 4
     probability = work(stack, EMPTY)
-    assert tried == [("mps", 4), ("mps", 2), ("mps", 1), ("cpu", 8), ("cpu", 1)]
+    assert tried == [("mps", 4), ("mps", 2), ("mps", 1), ("cpu", 4), ("cpu", 4), ("cpu", 1)]
     assert work.warnings == ["The mps device ran out of memory; the CPU was used instead."]
     assert np.array_equal(probability, predictor(Known())(stack, EMPTY))
 
@@ -316,7 +332,7 @@ def test_cancel_is_asked_before_every_network_and_stops_there():
 def test_progress_never_falls_and_ends_at_one():
     done = []
     predictor(Known())(stack_with(range(20), shape=(40, 48, 23)), EMPTY, done.append)
-    assert done == pytest.approx([8 / 20, 16 / 20, 1])
+    assert done == pytest.approx([4 / 20, 8 / 20, 12 / 20, 16 / 20, 1])
 
 
 def test_memory_does_not_grow_with_the_slices_but_for_one_byte_a_voxel():
@@ -330,7 +346,7 @@ def test_memory_does_not_grow_with_the_slices_but_for_one_byte_a_voxel():
             pass
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert max(shape[0] for shape in work.members[0].shown) == 8
+        assert max(shape[0] for shape in work.members[0].shown) == BATCH["cpu"]
         return highest - stack.size
 
     small, large = peak(40), peak(400)
@@ -363,6 +379,12 @@ def test_auto_takes_the_fastest_device_there_is(monkeypatch):
     assert choose_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(InputError, match="no usable cuda:2 device"):
         choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(("tiles", "narrow"), [(True, torch.bfloat16), (False, None)])
+def test_a_cpu_computes_in_bfloat16_only_where_it_has_tiles_for_it(monkeypatch, tiles, narrow):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert csvd.inference.reduced_precision(torch.device("cpu")) is narrow
 
 
 @requires_models
