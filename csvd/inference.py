@@ -44,7 +44,7 @@ def reduced_precision(device: torch.device) -> torch.dtype | None:
     """The narrow type whose masks equal those of fp32 (``make bench`` measures it), if the hardware has one."""
     if device.type == "cuda":
         return torch.float16
-    if device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", bool)():  # AVX512 alone: 1.4 times slower
+    if device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", bool)():  # AVX-512 alone is slower
         return torch.bfloat16
     return None
 
