@@ -1,8 +1,8 @@
 """Brain, ventricles and the places where lesions can lie, from any sequence: FLAIR, T1, SWI or CT.
 
 One contrast-randomised network (trained on synthetic images only, after Billot et al., Med Image Anal 2023) labels
-every axial slice; this file turns its probabilities into masks on whatever grid is asked for. No atlas, no
-registration.
+every axial slice, of which it also sees neighbours; the outline of the ventricles is then moved to where their fluid
+ends. This file turns the probabilities into masks on whatever grid is asked for. No atlas, no registration.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .errors import InputError
 from .image import Grid, Image, axial_grid, resample
 from .inference import Predictor, Progress
 from .preprocessing import foreground_scaled
+from .ventricles import by_brightness
 
 MODEL = "anatomy"
 TISSUE = ("white_matter", "cortex", "deep_grey", "brain_stem", "cerebellum")
@@ -34,11 +35,16 @@ GROUPS = {
 # Probability from which a voxel is inside. The Dice loss draws the thin outer fluid too thick: at .5 the intracranial
 # volume of synthetic heads came out 4 to 8 % too large, at .7, chosen on such heads, within about 3 % on average
 # (docs/anatomy.md).
-OUTLINE = {"intracranial": 0.7}
+OUTLINE = {"intracranial": 0.6}
 LEAST_BRAIN_ML = 80.0  # choice: a tenth of a small brain; less is no brain image, or the network did not see one
 PARTIAL_BRAIN_ML = 700.0  # choice: below the smallest adult brains (about 900 mL), so part of it is not in the picture
 SMALL_VENTRICLE_ML = 0.1  # choice: separate pieces below this are noise; a temporal horn is larger
 JUXTACORTICAL_MM = 2.0  # choice: how far a lesion may reach from white matter or deep grey into the cortex
+
+
+def steps_beside(spacing_mm: float, beside_mm: float) -> int:
+    """How many slices away those lie that are nearest to ``beside_mm`` off, at least one."""
+    return max(1, round(beside_mm / spacing_mm))
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,8 @@ def find_anatomy(
     bundle = (model if isinstance(model, Bundle) else load_bundle(model)).require("anatomy")
     grid = axial_grid(image.grid, bundle.in_plane_mm)
     stack = foreground_scaled(resample(image.voxels, image.grid, grid))
-    predictor = Predictor(bundle.networks(), bundle.canvas, device)
+    apart = steps_beside(grid.spacing_mm[2], bundle.beside_mm)
+    predictor = Predictor(bundle.networks(), bundle.canvas, device, slices=bundle.slices, apart=apart)
     names = tuple(bundle.card["labels"])
     groups = {group: [names.index(name) for name in parts] for group, parts in GROUPS.items()}
     labels = np.zeros(stack.shape, np.uint8)
@@ -140,6 +147,8 @@ def find_anatomy(
         possible = resample(within, image.grid, grid)
         labels[possible < 0.5] = names.index("background")
         shares = {group: (share * possible).astype(np.uint8) for group, share in shares.items()}
+    ventricles, tissue = (shares[group] / np.float32(255) for group in ("lateral_ventricles", "tissue"))
+    shares["lateral_ventricles"] = np.rint(255 * by_brightness(ventricles, tissue, stack, grid)).astype(np.uint8)
     anatomy = Anatomy(grid, names, labels, shares, bundle.provenance)
     warnings = list(predictor.warnings)
     if anatomy.brain_ml < LEAST_BRAIN_ML:

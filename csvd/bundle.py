@@ -111,6 +111,11 @@ class Bundle:
         return self.card["preprocessing"].get("gaps_mm", 0.0)
 
     @property
+    def beside_mm(self) -> float:
+        """How far off the neighbouring slices are, about, that the anatomy network sees; 0: the next ones."""
+        return self.card["preprocessing"].get("beside_mm", 0.0)
+
+    @property
     def in_3d(self) -> bool:
         """Whether the networks see whole volumes (``inference_volume``) and not slices."""
         return self.card["network"]["architecture"] == "UNet3D"

@@ -143,6 +143,8 @@ class Predictor:
     slices
         How many the networks see at once, as channels: that in the middle, which is predicted, and its neighbours. At
         either end of the stack the last slice stands for those beyond.
+    apart
+        How many slices away each neighbour is from the next.
     """
 
     def __init__(
@@ -154,9 +156,10 @@ class Predictor:
         precision: str = "auto",
         independent: bool = False,
         slices: int = 1,
+        apart: int = 1,
     ):
         self.canvas, self.mirror, self.precision, self.independent = canvas, mirror, precision, independent
-        self.slices = slices
+        self.slices, self.apart = slices, apart
         self.stride = members[0].STRIDE
         self.warnings: list[str] = []
         self.members = [fold_batch_norm(m).to(memory_format=torch.channels_last) for m in members]
@@ -211,7 +214,7 @@ class Predictor:
             slices = filled[done : done + self.batch]
             images = np.full((len(slices), self.slices, *(w.stop - w.start for w in window)), background, np.float32)
             for channel in range(self.slices):
-                near = (slices + channel - self.slices // 2).clip(0, stack.shape[2] - 1)
+                near = (slices + self.apart * (channel - self.slices // 2)).clip(0, stack.shape[2] - 1)
                 images[(slice(None), channel, *place)] = stack[(*inner, near)].transpose(2, 0, 1)
             try:
                 probability = self.vote(torch.from_numpy(images), cancelled)

@@ -26,6 +26,7 @@ from csvd.bundle import Bundle, available_models, load_bundle
 from csvd.errors import ModelError
 from csvd.image import Image, read_image
 from csvd.measure.agreement import dice, evaluate
+from csvd.measure.clusters import Clusters
 from csvd.measure.uncertainty import uncertainty_index
 from csvd.pipelines.wmh import segment_wmh
 from csvd.result import Result
@@ -44,6 +45,7 @@ OTHER, RELATION = "real scan with another disease, no truth", "uncertainty index
 
 LESION_SLICES, HEALTHY_SLICES = (None, 3, 6), (None, 6)  # mm; None: as the scanner made them
 FACTORS = np.arange(1.10, 1.81, 0.05)
+SIZES_ML = (0.01, 0.05)  # choice: 10 and 50 voxels of the scans of 1 mm; tiny lesions are most that are missed
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 KEPT = ("dice", "hausdorff_95", "volume_difference_percent", "lesion_recall", "lesion_precision", "lesion_f1")
 SUMMARY = ("total_volume", "periventricular_volume", "deep_volume", "uncertainty_index")
@@ -141,6 +143,14 @@ def agreement(mask: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) 
     return {name: None if values[name] is None else round(float(values[name]), 3) for name in KEPT}
 
 
+def found_by_size(mask: np.ndarray, truth: np.ndarray, voxel_ml: float) -> list[list[int]]:
+    """How many lesions of the reference the mask meets, of how many: up to each of ``SIZES_ML``, and larger ones."""
+    lesions = Clusters.of(truth)
+    met = lesions.mean(mask[lesions.index]) > 0
+    size = np.searchsorted(np.add(SIZES_ML, voxel_ml / 2), lesions.voxels * voxel_ml)  # half a voxel: rounding
+    return [[int(np.count_nonzero(met[size == i])), int(np.count_nonzero(size == i))] for i in range(len(SIZES_ML) + 1)]
+
+
 def summary(result: Result) -> dict[str, float | None]:
     values = {name: result.measurements[name].value for name in SUMMARY}
     found = {name: round(v, 3) if isinstance(v, float) else None for name, v in values.items()}  # "no WMH" is none
@@ -160,6 +170,7 @@ def judge_lesions(bundle: Bundle, data: Path, slices_mm: float | None, rule: dic
         result = segment_wmh(flair, bundle)
         row = {"scan": name, "truth_ml": volume_ml(truth, flair), **summary(result)}
         row |= agreement(result.mask, truth, flair.spacing_mm)
+        row["found_by_size"] = found_by_size(result.mask, truth, flair.voxel_volume_ml)
         row["dice_at"] = {str(t): round(dice(result.probability >= t, truth), 3) for t in THRESHOLDS}
         row["plain_rule"] = {"factor": rule["factor"], "dice": rule["dice"][name]}
         rows.append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,13 +134,6 @@ class PatientGenerator(Generator):
         values = torch.full(slab.tissue.shape, elsewhere, device=self.device)
         values[chosen] = values_of(Slab(slab.head, slab.points[:, chosen], slab.tissue[chosen], slab.keep)).float()
         return values
-
-    def alike(self, items: Iterable) -> Iterator:
-        """The items, before each of which the same random numbers start anew: one scanner, one mask for all slices."""
-        seed = int(self.rng.integers(2**31))
-        for item in items:
-            self.rng = np.random.default_rng(seed)
-            yield item
 
 
 def together(draw: Callable[[Slab], Sequence[torch.Tensor]], slabs: Sequence[Slab]) -> list[tuple[torch.Tensor, ...]]:

@@ -9,13 +9,14 @@ Measured on real FLAIRs of multiple sclerosis: lesion / median brain 1.34, SD .1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from csvd.anatomy import steps_beside
 from csvd.preprocessing import foreground_scaled
 
 from .heads import ANATOMY, ANATOMY_OF_CODE, BRAIN, CODE, HEAD, STEP_MM, TISSUES, Head
@@ -56,6 +57,7 @@ class Settings:
     grainy: float = 0.4  # share of slices whose noise is correlated
     grain: tuple[float, float] = (0.6, 0.6)  # its length, pixels
     reach: tuple[float, float] = (1.2, 0.7)  # of a halo around the ventricles, mm: mean and SD of its logarithm
+    beside_mm: float = 0.0  # how far off the slices are that the anatomy network sees with the one in question; 0: none
     real: float = 0.4  # share of slabs laid through real unlabelled scans, where there are any
     priors: dict[str, float] = field(
         default_factory=lambda: {"halo": 0.6, "confluent": 0.4, "punctate": 0.55, "map": 0.25, "shape": 0.55}
@@ -183,6 +185,13 @@ class Slab:
         """Mean through the slab's thickness of values (N,): (R, A)."""
         return self.fill(values).mean(0)
 
+    def parts(self, count: int) -> list[Slab]:
+        """So many slabs of as many planes each, in which the points of this one follow each other."""
+        planes = self.keep.chunk(count)
+        sizes = [int(part.sum()) for part in planes]
+        each = zip(self.points.split(sizes, 1), self.tissue.split(sizes), planes, strict=True)
+        return [Slab(self.head, *part) for part in each]
+
 
 class Generator:
     """Draws one slice at a time; ``rng`` decides everything, so a seed repeats a data set on one device."""
@@ -260,9 +269,12 @@ class Generator:
         return torch.where(~lesion & (found > DOUBTED), UNKNOWN, lesion.float())
 
     def anatomy(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """One head slice of any contrast scaled to about 0..1, and its anatomy: (R, A) float and (R, A) long."""
+        """One head slice of any contrast scaled to about 0..1, and its anatomy: (R, A) float and (R, A) long.
+
+        With ``beside_mm`` three slices, (3, R, A): it stands between those that lie about so far off.
+        """
         while True:
-            slab = self.lay_slab(1 - self.is_air, self.heads)
+            slab = self.lay_slab(1 - self.is_air, self.heads, beside_mm=self.settings.beside_mm)
             if self.is_brain[slab.tissue].sum() < 0.01 * slab.keep.numel():
                 continue
             lesion, infarct = self.grow_lesions(slab), self.grow_infarct(slab)
@@ -274,21 +286,35 @@ class Generator:
                 within = torch.sigmoid(infarct / self.uniform(0.5, 1.5))
                 image = image * (1 - within) + within * self.uniform(0.1, 1.0)
                 stripped = 0.8 if family == "ct" else 0.35  # in use a CT is what the skull encloses
-            if self.rng.random() < stripped:
-                image = self.strip_skull(image, slab)
-            shares = [slab.mean((self.anatomy_of[slab.tissue] == label).float()) for label in range(1, len(ANATOMY))]
+            strip = self.rng.random() < stripped
+            parts = slab.parts(3 if self.settings.beside_mm else 1)
+            seen = []
+            for part, signal in self.alike(zip(parts, image.split([len(p.tissue) for p in parts]), strict=True)):
+                signal = self.strip_skull(signal, part) if strip else signal
+                seen.append(self.acquire(part.mean(signal)))
+            middle = parts[len(parts) // 2]
+            labels = self.anatomy_of[middle.tissue]
+            shares = [middle.mean((labels == label).float()) for label in range(1, len(ANATOMY))]
             shares.insert(0, 1 - sum(shares))
-            return self.head_only(self.acquire(slab.mean(image))), torch.stack(shares).argmax(0)
+            return self.head_only(torch.stack(seen)).squeeze(0), torch.stack(shares).argmax(0)
 
     # Steps
 
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
 
-    def lay_slab(self, wanted: torch.Tensor, heads: Sequence[Head], slices: int = 1) -> Slab:
+    def alike(self, items: Iterable) -> Iterator:
+        """The items, before each of which the same random numbers start anew: one scanner, one mask for all slices."""
+        seed = int(self.rng.integers(2**31))
+        for item in items:
+            self.rng = np.random.default_rng(seed)
+            yield item
+
+    def lay_slab(self, wanted: torch.Tensor, heads: Sequence[Head], slices: int = 1, beside_mm: float = 0.0) -> Slab:
         """Lay a slab through one of ``heads`` and keep the points whose tissue is ``wanted`` (one flag per code).
 
-        It is one slice, or several that touch, each of as many planes (``sample.by_slice``).
+        It is one slice, or several that touch, each of as many planes (``sample.by_slice``), or with ``beside_mm`` one
+        between two that lie about so far off, as whole slices of the scan can.
         """
         s, rng = self.settings, self.rng
         head = heads[rng.integers(len(heads))]
@@ -297,6 +323,10 @@ class Generator:
             thickness = max(1.0, thickness / 2)
         planes = int(np.clip(round(thickness), 1, MAX_SUBSLICES)) * slices
         depths_mm = (np.arange(planes) - (planes - 1) / 2) * (thickness * slices / planes)
+        if beside_mm:
+            spacing = thickness * self.uniform(1.0, 1.2)
+            away_mm = spacing * steps_beside(spacing, beside_mm)
+            depths_mm = (depths_mm + np.array([[-away_mm], [0], [away_mm]])).ravel()
         low, high = head.brain_box[2]
         if rng.random() < s.low_slices:
             height = self.uniform(low - 4, high + 2)
@@ -606,6 +636,6 @@ class Generator:
         return image * keep
 
     def head_only(self, image: torch.Tensor) -> torch.Tensor:
-        """The anatomy network's view, with the play that whole volumes and odd slices bring."""
+        """The anatomy network's view of one slice or several, with the play that whole volumes and odd slices bring."""
         image = foreground_scaled(image) * float(np.exp(self.rng.normal(0, 0.25)))
         return image ** float(np.exp(self.rng.normal(0, 0.2)))

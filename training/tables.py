@@ -59,6 +59,9 @@ OUTLINES = {
     "Dice at .3 / .4 / .5 / .6": lambda r: several(r["dice_at"].values(), 2),
     "HD95 mm": lambda r: number(r["hausdorff_95"], 1),
     "lesion recall / precision / F1": lambda r: several((r["lesion_recall"], r["lesion_precision"], r["lesion_f1"]), 2),
+    "lesions found, of up to .01 / .05 / more mL": lambda r: " / ".join(
+        f"{met} of {all_}" for met, all_ in r["found_by_size"]
+    ),
     **INDEX,
     "plain rule's Dice": lambda r: number(r["plain_rule"]["dice"], 2),
 }

@@ -6,18 +6,21 @@ from phantoms import OBLIQUE, ORIENTATIONS, oriented_affine
 from tiny_models import (
     ANATOMY_LABELS,
     BRAIN,
+    PIXEL_MM,
     VENTRICLE,
     Ellipsoid,
+    anatomy_network,
     centroid_mm,
     inside,
     requires_models,
     requires_sample,
     sample_scan,
     sharp_head,
+    write_bundle,
     write_models,
 )
 
-from csvd.anatomy import GROUPS, Anatomy, find_anatomy, largest_piece, without_small_pieces
+from csvd.anatomy import GROUPS, Anatomy, find_anatomy, largest_piece, steps_beside, without_small_pieces
 from csvd.bundle import load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Grid, Image
@@ -142,6 +145,25 @@ def test_the_anatomy_of_a_head_is_found_where_it_is(models):
     # 4/3 pi x 48 x 62 x 44 mm = 548 mL of brain are fewer than any adult has
     assert len(warnings) == 1
     assert warnings[0].startswith(f"Only {found.brain_ml:.0f} mL of brain were found")
+
+
+@pytest.mark.parametrize(("spacing_mm", "steps"), [(1.0, 4), (1.5, 3), (3.0, 1), (5.0, 1), (8.0, 1)])
+def test_slices_beside_are_the_whole_slices_nearest_to_a_distance(spacing_mm, steps):
+    assert steps_beside(spacing_mm, 4.0) == steps
+
+
+@pytest.mark.parametrize(("spacing_mm", "steps"), [(2.0, 2), (4.0, 1)])
+def test_a_network_of_three_slices_sees_those_beside(tmp_path, spacing_mm, steps):
+    """This one answers from the slice above alone, so that all that it finds lies so much too low."""
+    description = {"architecture": "UNet", "in_channels": 3, "out_channels": len(ANATOMY_LABELS), "width": 1}
+    folder = write_bundle(
+        tmp_path / "above", [anatomy_network(channel=2, channels=3)], description, task="anatomy",
+        labels=ANATOMY_LABELS, preprocessing={"in_plane_mm": PIXEL_MM, "canvas": [64, 80], "beside_mm": 4.0},
+    )  # fmt: skip
+    head = sharp_head((80, 96, round(104 / spacing_mm)), (PIXEL_MM, PIXEL_MM, spacing_mm), lesions=())
+    found, _ = find_anatomy(head, load_bundle(folder), device="cpu")
+    low = inside(VENTRICLE, head)
+    assert np.array_equal(found.mask("lateral_ventricles", head.grid)[..., :-steps], low[..., steps:])
 
 
 def test_a_whole_brain_is_not_doubted(models):

@@ -242,6 +242,7 @@ BAD_CARDS = {
         task="anatomy", preprocessing=card["preprocessing"] | {"intensity": "z_score"}
     ),
     "an anatomy model on a matrix": lambda card: card.update(task="anatomy", preprocessing=VUNO),
+    "a FLAIR model with slices beside": lambda card: card["preprocessing"].update(beside_mm=4),
     "slabs of a network that sees slices": lambda card: card["preprocessing"].update(slab_mm=3),
     "slices mirrored as a volume is": change(mirrored_along=["S"]),
     "a width of 0": lambda card: card["network"].update(width=0),
@@ -344,8 +345,9 @@ def test_the_schema_is_json_and_forbids_what_it_does_not_know():
     assert schema["additionalProperties"] is False
 
 
-def test_networks_see_the_gaps_of_the_brain_filled_as_they_learned_it():
+@pytest.mark.parametrize("setting", ["gaps_mm", "beside_mm"])
+def test_networks_see_gaps_filled_and_slices_beside_as_they_learned_it(setting):
     for id in available_models():
         card = load_bundle(id).card
-        learned = [run["settings"].get("gaps_mm", 0) for run in card["training"].get("runs", ())[-1:]]
-        assert learned in ([], [card["preprocessing"].get("gaps_mm", 0)])
+        learned = [run["settings"].get(setting, 0) for run in card["training"].get("runs", ())[-1:]]
+        assert learned in ([], [card["preprocessing"].get(setting, 0)])

@@ -105,6 +105,17 @@ def test_neighbouring_slices_are_channels_and_the_last_slice_stands_for_those_be
     assert np.abs(probability[..., 5] - sigmoid(stack[..., 5])).max() < 1e-6
 
 
+def test_the_neighbours_may_lie_farther_away():
+    shown = []
+    network = Known(lambda images: shown.append(images.clone()) or images[:, 1:2])
+    stack = stack_with(range(6), shape=(16, 24, 6), box=(slice(16), slice(24)))
+    predictor(network, slices=3, apart=2)(stack, EMPTY)
+    for row, near in zip(
+        torch.cat(shown), ((0, 0, 2), (0, 1, 3), (0, 2, 4), (1, 3, 5), (2, 4, 5), (3, 5, 5)), strict=True
+    ):
+        assert np.array_equal(row.numpy(), stack[..., near].transpose(2, 0, 1))
+
+
 def test_what_was_cropped_comes_back_to_its_own_place():
     stack = stack_with([0, 3, 8])
     probability = predictor(Known())(stack, EMPTY)

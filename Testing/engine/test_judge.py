@@ -57,6 +57,17 @@ def test_a_thick_voxel_is_lesion_when_half_of_it_is(tmp_path):
     assert judge.Scan(tmp_path / "FLAIR.nii.gz").truth.sum() == 5
 
 
+def test_lesions_are_counted_by_their_size():
+    """Ten voxels of a microlitre are a small lesion, eleven are not, and any overlap is a hit."""
+    truth, mask = np.zeros((2, 30, 30, 3), bool)
+    for row, length in ((0, 10), (4, 10), (8, 11), (12, 25)):
+        truth[row, :length, 0] = True
+    truth[16:19, :17, 2] = True  # 51 voxels
+    mask[4, 9, 0] = mask[16, 0, 2] = mask[25, 25, 1] = True
+    assert judge.found_by_size(mask, truth, 0.0010000001) == [[1, 2], [0, 2], [1, 1]]
+    assert judge.found_by_size(mask, np.zeros_like(truth), 0.001) == [[0, 0], [0, 0], [0, 0]]
+
+
 # Change between visits
 
 

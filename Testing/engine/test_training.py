@@ -149,6 +149,18 @@ def test_a_slice_covers_what_its_pixel_size_says(head):
         assert max(areas) == pytest.approx(np.pi * 44 * 58, rel=0.3)
 
 
+def test_slices_beside_are_channels_around_the_one_that_is_labelled(head):
+    """A ball of brain: the channel in the middle fits the labels best, and only one setting asks for neighbours."""
+    draws = generator(head, seed=6, low_slices=0.0, thin=0.0, beside_mm=4.0)
+    apart = np.zeros(3)
+    for _ in range(8):
+        image, labels = draws.anatomy()
+        assert image.shape == (3, *labels.shape)
+        apart += [float(((channel > 0.05) ^ (labels > 0)).sum()) for channel in image]
+    assert apart.argmin() == 1
+    assert generator(head).anatomy()[0].ndim == 2
+
+
 # Real scans among them
 
 

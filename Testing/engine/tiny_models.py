@@ -69,13 +69,14 @@ def threshold_network(architecture="SEUNet", slope=8.0, limit=1.625, shift=(0, 0
     return network.eval()
 
 
-def anatomy_network(ventricle_above=0.08, tissue_above=0.3):
-    """UNet that reads anatomy off the scaled grey value: nothing, then ventricle, then white matter."""
-    network = build({"architecture": "UNet", "in_channels": 1, "out_channels": len(ANATOMY_LABELS), "width": 1})
+def anatomy_network(ventricle_above=0.08, tissue_above=0.3, channel=0, channels=1):
+    """UNet that reads anatomy off the scaled grey value of one channel: nothing, then ventricle, then white matter."""
+    network = build({"architecture": "UNet", "in_channels": channels, "out_channels": len(ANATOMY_LABELS), "width": 1})
     silence(network)
     for block in (network.encoder[0], network.decoder[0]):
         for i in (0, 3, 6):
             block[i].weight.data[0, 0, 1, 1] = 1
+    network.encoder[0][0].weight.data[0, :, 1, 1] = torch.eye(channels)[channel]
     network.head.bias.data[:] = -60
     ventricle, white = ANATOMY_LABELS.index("lateral_ventricles"), ANATOMY_LABELS.index("white_matter")
     network.head.bias.data[0] = 0
