@@ -79,8 +79,8 @@ def as_markdown(rows: list[dict]) -> str:
         "",
         "**These pictures are synthetic.** They were drawn from label maps that the anatomy network never saw "
         f"({', '.join(sorted({row['head'] for row in rows}))} of BBillot/SynthSeg); no real scan with outlined "
-        "ventricles is to be had. The probability of .7 from which the intracranial space is drawn was chosen while "
-        "looking at these heads and two others, so its error is flattered. Made by `python -m training.judge_anatomy`. "
+        "ventricles is to be had. The probability of .6 from which the intracranial space is drawn was chosen on "
+        "heads of the training. Made by `python -m training.judge_anatomy`. "
         "Mean and worst of the heads:",
         "",
         "| contrast | slices, mm | ventricle Dice, mean | worst | intracranial volume error %, mean | worst |",
