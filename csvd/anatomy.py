@@ -32,9 +32,9 @@ GROUPS = {
     "lateral_ventricles": ("lateral_ventricles",),
     "lesion_bearing": LESION_BEARING,
 }
-# Probability from which a voxel is inside. The Dice loss draws the thin outer fluid too thick: on synthetic scans of six
-# of the heads that the network learned from .5 gave 2 to 3 % too much on average, .6 between -.2 and 1.2, .7 1 to 2 too
-# little, so .6 was chosen (docs/anatomy.md has other heads).
+# Probability from which a voxel is inside. The Dice loss draws the thin outer fluid too thick: on synthetic scans of
+# six of the heads that the network learned from, .5 gave 2 to 3 % too much on average, .6 between -.2 and 1.2 % and .7
+# 1 to 2 % too little. docs/anatomy.md has other heads.
 OUTLINE = {"intracranial": 0.6}
 LEAST_BRAIN_ML = 80.0  # choice: a tenth of a small brain; less is no brain image, or the network did not see one
 PARTIAL_BRAIN_ML = 700.0  # choice: below the smallest adult brains (about 900 mL), so part of it is not in the picture

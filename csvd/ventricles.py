@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .image import Grid
+from .grid import Grid
 
 # Choices, made on synthetic scans of six of the heads that the anatomy network learned from (72 scans, 1 to 8 mm,
 # FLAIR, T1 and CT): mean Dice .862 instead of .845. WEIGHT of 6 to 12 and FLUID_PERCENTILE of 25 to 50 differ by .003

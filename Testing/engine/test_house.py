@@ -22,7 +22,7 @@ MODELS = ROOT / "Resources" / "Models"
 # A part may import parts of lower floors, and its own; the same number means side by side, not through each other.
 FLOORS = {
     "networks": 0, "errors": 0, "marker": 0, "preprocessing": 0, "sequences": 0,
-    "grid": 1, "nifti": 2, "itk": 2, "image": 3, "checks": 4, "head_ct": 4, "midplane": 4,
+    "grid": 1, "nifti": 2, "itk": 2, "image": 3, "checks": 4, "head_ct": 4, "midplane": 4, "ventricles": 4,
     "checks_ct": 5, "checks_sequences": 5,
     "bundle": 4, "inference": 4, "measure": 4, "registration": 4,
     "anatomy": 5, "inference_volume": 5,
