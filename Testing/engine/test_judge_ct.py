@@ -19,11 +19,11 @@ def row(kind, seed, true_ml, found_ml, dice=0.5, **how):
 
 @pytest.fixture
 def rows():
-    patients = [
-        row("patient", seed, ml, ml + 1, score) for seed, (ml, score) in enumerate([(5, 0.4), (10, 0.6), (15, 0.8)])
-    ]
+    loads = ((0, 5, 0.4), (1, 10, 0.6), (4, 15, 0.8))
+    patients = [row("patient", seed, ml, ml + 1, score) for seed, ml, score in loads]
     well = [row("well", 100, 0, 0.2), row("well", 101, 0, 1.6)]
-    return [*patients, *well, *(row("rescanned", 1, 10, 22, **change) for change in CHANGES)]
+    again = [row("rescanned", *which, **change) for which in ((1, 10, 22), (4, 15, 16)) for change in CHANGES]
+    return [*patients, *well, *again]
 
 
 def test_figures_are_those_worked_out_by_hand(rows):
@@ -34,7 +34,8 @@ def test_figures_are_those_worked_out_by_hand(rows):
     assert (figures["mean_dice"], figures["least_dice"]) == (0.6, 0.4)
     assert (figures["mean_true_ml"], figures["mean_found_ml"]) == (10, 11)
     assert (figures["well_below_1.5_ml"], figures["well"], figures["well_largest_ml"]) == (1, 2, 1.6)
-    assert set(figures["drift_percent"].values()) == {100.0}  # 22 mL where the same patient had 11
+    assert set(figures["drift_percent"].values()) == {40.7}  # 38 mL where the same two patients had 27
+    assert set(figures["drift_percent_of_the_first"].values()) == {100.0}  # 22 where that one of them had 11
     assert len(figures["drift_percent"]) == len(CHANGES)
 
 
@@ -43,7 +44,7 @@ def test_the_page_says_that_the_cts_are_synthetic_and_holds_every_scan(rows, tmp
     page = as_markdown(bundle, rows, summary(rows))
     assert "**These CTs are synthetic**" in page
     assert page.count("| 08 |") == len(rows)
-    assert "| thickness mm 8 | +100.0 % | +0.0 % |" in page  # rescanned: twice as much found, as much drawn
+    assert "| thickness mm 8 | +40.7 % | +0.0 % | +100.0 % | +0.0 % |" in page  # more found, as much drawn
 
 
 def test_a_patient_has_the_same_disease_in_every_scan(monkeypatch):
