@@ -19,7 +19,7 @@ from .errors import InputError
 from .image import Grid, Image, axial_grid, resample
 from .inference import Predictor, Progress
 from .preprocessing import foreground_scaled
-from .ventricles import by_brightness
+from .ventricles import by_brightness, without_small_pieces
 
 MODEL = "anatomy"
 TISSUE = ("white_matter", "cortex", "deep_grey", "brain_stem", "cerebellum")
@@ -38,7 +38,6 @@ GROUPS = {
 OUTLINE = {"intracranial": 0.6}
 LEAST_BRAIN_ML = 80.0  # choice: a tenth of a small brain; less is no brain image, or the network did not see one
 PARTIAL_BRAIN_ML = 700.0  # choice: below the smallest adult brains (about 900 mL), so part of it is not in the picture
-SMALL_VENTRICLE_ML = 0.1  # choice: separate pieces below this are noise; a temporal horn is larger
 JUXTACORTICAL_MM = 2.0  # choice: how far a lesion may reach from white matter or deep grey into the cortex
 
 
@@ -95,9 +94,7 @@ class Anatomy:
         """Where each group is believed: the main piece of the head, without islands in the neck or the scalp."""
         head = largest_piece(self.shares["intracranial"] > 127)
         around = ndimage.binary_dilation(head)
-        ventricles = without_small_pieces(
-            (self.shares["lateral_ventricles"] > 127) & head, SMALL_VENTRICLE_ML / self.grid.voxel_volume_ml
-        )
+        ventricles = without_small_pieces((self.shares["lateral_ventricles"] > 127) & head, self.grid)
         return dict.fromkeys(GROUPS, around) | {"lateral_ventricles": ndimage.binary_dilation(ventricles)}
 
 
@@ -107,13 +104,6 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
     if count > 1:
         mask = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
     return np.stack([ndimage.binary_fill_holes(mask[..., k]) for k in range(mask.shape[2])], axis=2)
-
-
-def without_small_pieces(mask: np.ndarray, least_voxels: float) -> np.ndarray:
-    pieces, _ = ndimage.label(mask, np.ones((3, 3, 3)))
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return (sizes >= least_voxels)[pieces]
 
 
 def find_anatomy(

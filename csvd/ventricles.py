@@ -19,9 +19,18 @@ WEIGHT = 8.0  # at most, of brightness from fluid to tissue, against the logarit
 CORE_MM, TISSUE_MM = 2.0, 5.0  # fluid is measured so deep inside, tissue outside from as far off to here
 OUTER_MM, INNER_MM = 2.4, 1.5  # how far the outline may move
 FLUID_PERCENTILE = 25  # of what is deep inside: some of it is plexus, or shares its voxels with tissue
+SMALL_ML = 0.1  # choice: separate pieces below this are noise; a temporal horn is larger
 LEAST_VOXELS = 50  # of fluid and of tissue, or their levels are not known
 IN_SLICE = ndimage.generate_binary_structure(2, 1)[..., None]
 SURE = 0.996  # no probability says more: 1 of 255 steps of a share
+
+
+def without_small_pieces(mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """``mask``, bool on ``grid``, without its separate pieces (26-connected) below ``SMALL_ML``."""
+    pieces, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return (sizes * grid.voxel_volume_ml >= SMALL_ML)[pieces]
 
 
 def by_brightness(share: np.ndarray, tissue: np.ndarray, voxels: np.ndarray, grid: Grid) -> np.ndarray:
@@ -30,7 +39,7 @@ def by_brightness(share: np.ndarray, tissue: np.ndarray, voxels: np.ndarray, gri
     ``tissue`` is the share of brain tissue. Brightness weighs as between two normal distributions of fluid and tissue:
     where noise or the sequence hides the one from the other, hardly.
     """
-    inside = share > 0.5
+    inside = without_small_pieces(share > 0.5, grid)
     if not inside.any():
         return share
     margin = int(np.ceil(TISSUE_MM / grid.spacing_mm[0]))

@@ -20,7 +20,7 @@ from tiny_models import (
     write_models,
 )
 
-from csvd.anatomy import GROUPS, Anatomy, find_anatomy, largest_piece, steps_beside, without_small_pieces
+from csvd.anatomy import GROUPS, Anatomy, find_anatomy, largest_piece, steps_beside
 from csvd.bundle import load_bundle
 from csvd.errors import Cancelled, InputError, ModelError
 from csvd.image import Grid, Image
@@ -62,13 +62,6 @@ def test_holes_are_filled_in_each_slice_even_where_they_are_open_above():
 
 def test_no_piece_at_all_stays_none():
     assert not largest_piece(np.zeros((4, 4, 3), bool)).any()
-    assert not without_small_pieces(np.zeros((4, 4, 3), bool), 5).any()
-
-
-def test_pieces_below_the_limit_go_and_corners_join():
-    seven = box((2, 4), (2, 4), (0, 1)) | box((4, 7), (4, 5), (0, 1))  # 4 + 3 voxels that meet at a corner
-    six = box((12, 15), (12, 14), (2, 3))
-    assert np.array_equal(without_small_pieces(seven | six, 7), seven)
 
 
 def test_a_share_on_its_own_grid_is_what_the_network_said():

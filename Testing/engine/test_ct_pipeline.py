@@ -107,24 +107,31 @@ def test_a_rim_beside_the_ventricles_is_no_leukoaraiosis_but_what_reaches_beyond
     assert not len(rims(rim, np.zeros_like(rim), ct)[0])  # where no ventricle is seen, nothing lies beside one
 
 
-@pytest.mark.parametrize(("slice_mm", "slices", "kept"), [(8.0, 15, False), (5.0, 24, True)])
-def test_over_a_ventricle_a_thick_slice_is_partly_ventricle(slice_mm, slices, kept):
-    cap = Ellipsoid((-10, -6, 36), (14, 14, 7))
+@pytest.mark.parametrize(
+    ("slice_mm", "slices", "radii_mm", "kept"),
+    [(8.0, 15, (14, 14, 7), False), (8.0, 15, (26, 26, 7), True), (5.0, 24, (14, 14, 7), True)],
+)
+def test_a_small_cap_over_a_ventricle_is_in_a_thick_slice_partly_ventricle(slice_mm, slices, radii_mm, kept):
+    cap = Ellipsoid((-10, -6, 36), radii_mm)
     shape = (*SHAPE[:2], slices)
     ct = head_ct(slanted(0, shape, (*SPACING_MM[:2], slice_mm), CENTRE), shape, lesions=(cap,))
     result = segmented(ct)
-    over = over_or_under(result.ventricles, ct.grid) & inside(cap, ct)
+    upwards = ndimage.binary_dilation(result.ventricles, np.ones((1, 1, 3)))
+    over = upwards & ~result.ventricles & inside(cap, ct)
     beside = inside(cap, ct) & ~over & ~result.ventricles
     assert over.sum() > 50
     assert result.mask[over].all() if kept else not result.mask[over].any()
     assert result.mask[beside].mean() > 0.95
 
 
-def test_over_and_under_are_the_next_slices_only():
-    grid = Image(np.zeros((3, 4, 5), np.int16), np.diag([8.0, 1, 1, 1])).grid  # sagittal slices
-    ventricles = np.zeros((3, 4, 5), bool)
-    ventricles[1, 2, 2] = True
-    assert np.argwhere(over_or_under(ventricles, grid)).tolist() == [[0, 2, 2], [2, 2, 2]]
+def test_over_and_under_are_the_next_slices_only_and_only_of_lesions_that_lie_mostly_there():
+    grid = Image(np.zeros((3, 8, 5), np.int16), np.diag([8.0, 1, 1, 1])).grid  # sagittal slices
+    ventricles, lesions = np.zeros((2, 3, 8, 5), bool)
+    ventricles[1, (2, 6), 2] = True
+    lesions[0, 2, 2:4] = True  # half of it
+    lesions[2, 5:8, 2:4] = True  # a sixth of it
+    assert np.transpose(over_or_under(lesions, ventricles, grid)).tolist() == [[0, 2, 2]]
+    assert not len(over_or_under(np.zeros_like(lesions), ventricles, grid)[0])
 
 
 @pytest.mark.parametrize("name", ["-3024", "0", "cut at 0, unsigned"])  # the others: test_head_ct.py

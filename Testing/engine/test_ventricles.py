@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from csvd.image import Grid
-from csvd.ventricles import OUTER_MM, by_brightness
+from csvd.ventricles import OUTER_MM, SMALL_ML, by_brightness, without_small_pieces
 
 SHAPE = (60, 60, 4)
 GRID = Grid(SHAPE, np.diag([1.0, 1.0, 5.0, 1.0]))
@@ -78,8 +78,25 @@ def test_what_is_not_to_be_measured_stays(radius):
 
 def test_a_hole_that_brightness_makes_near_the_edge_is_filled():
     """Plexus of a narrow horn: all around it fluid, and as near to the outline as what may be moved."""
-    horn, plexus = disc((8, 8), 1), disc((8, 8), 0)
+    horn, plexus = disc((8, 8), 1.5), disc((8, 8), 0)
     said = np.where(horn, np.float32(0.7), SAID)
     outlined = by_brightness(said, TISSUE, np.where(horn & ~plexus, np.float32(0.2), scan(0.2)), GRID)
     assert (outlined[horn & ~plexus] > 0.9).all()
     assert np.array_equal(outlined[plexus], said[plexus])
+
+
+def test_a_small_piece_is_noise_and_does_not_grow():
+    speck, dark = disc((50, 8), 0), disc((50, 8), 4)
+    said = np.where(speck, np.float32(0.7), SAID)
+    outlined = by_brightness(said, TISSUE, np.where(dark, np.float32(0.2), scan(0.2)), GRID)
+    assert np.array_equal(outlined[dark], said[dark])
+
+
+def test_pieces_below_the_limit_go_and_corners_join():
+    pieces = np.zeros(SHAPE, bool)
+    least = 1 + int(SMALL_ML / GRID.voxel_volume_ml)  # just above the limit
+    pieces[10, : least // 2, 0] = pieces[11, least // 2 : least, 1] = True  # they meet at a corner
+    enough = pieces.copy()
+    pieces[40, : least - 2, 2] = True
+    assert np.array_equal(without_small_pieces(pieces, GRID), enough)
+    assert not without_small_pieces(np.zeros(SHAPE, bool), GRID).any()
