@@ -20,7 +20,7 @@ CORE_MM, TISSUE_MM = 2.0, 5.0  # fluid is measured so deep inside, tissue outsid
 OUTER_MM, INNER_MM = 2.4, 1.5  # how far the outline may move
 FLUID_PERCENTILE = 25  # of what is deep inside: some of it is plexus, or shares its voxels with tissue
 SMALL_ML = 0.1  # choice: separate pieces below this are noise; a temporal horn is larger
-LEAST_VOXELS = 50  # of fluid and of tissue, or their levels are not known
+LEAST_VOXELS = 50  # choice: of fluid and of tissue, or their levels are not known
 IN_SLICE = ndimage.generate_binary_structure(2, 1)[..., None]
 SURE = 0.996  # no probability says more: 1 of 255 steps of a share
 
